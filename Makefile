@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 # Ctrl-C while Python itself is still starting waits until rag-assets can end quietly (GNU env).
 HELD := $(shell env --block-signal=INT,TERM true 2>/dev/null && echo env --block-signal=INT,TERM)
 
-.PHONY: help demo up embeddings-generate test test-long test-fast lint bench bench-smoke lock clean
+.PHONY: help demo up embeddings-generate test test-long test-fast test-integrations client lint \
+	bench bench-smoke lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 21
@@ -24,11 +25,17 @@ embeddings-generate: $(VENV)/.installed ## embed what is missing: VERSIONS='PT_*
 test: $(VENV)/.installed-dev ## all tests but the long ones, in some ten minutes
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
 
-test-long: $(VENV)/.installed-dev ## the long tests: servers killed under load, a browser, whole Bibles
+test-long: $(VENV)/.installed-dev .venv-integrations/.installed ## the long tests: servers killed under load, a browser, whole Bibles
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
 
 test-fast: $(VENV)/.installed-dev ## all but the slow tests
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not long"
+
+test-integrations: $(VENV)/.installed-dev .venv-integrations/.installed ## the clients in integrations/, against a service
+	@$(BIN)/pytest -q rag_assets_tests/api/test_clients.py
+
+client: $(VENV)/.installed-dev .venv-integrations/.installed ## generate the Python client from the API's document
+	@$(BIN)/python -m integrations.generate
 
 lint: $(VENV)/.installed-dev ## linters, type checker, architecture rules
 	@$(BIN)/ruff check .
@@ -38,6 +45,7 @@ lint: $(VENV)/.installed-dev ## linters, type checker, architecture rules
 
 bench: $(VENV)/.installed-dev .venv-peers/.installed ## the benchmark table, ours and others' (see benchmarks/README.md)
 	@$(BIN)/python -m benchmarks.bible_embeddings
+	@$(BIN)/python -m benchmarks.batches
 	@$(BIN)/python -m benchmarks.index
 	@$(BIN)/python -m benchmarks.codes
 	@$(BIN)/python -m benchmarks.plans
@@ -55,7 +63,7 @@ bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the o
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(SMOKES)
 	@$(BIN)/python -m benchmarks.retrieve.soak --minutes 0.1
 
-SMOKES := $(addprefix smoke-,documents retrieve bible_embeddings operations index documents.scan \
+SMOKES := $(addprefix smoke-,documents retrieve bible_embeddings batches operations index documents.scan \
 	documents.extraction codes plans thirty fidelity fidelity.bibles relevance)
 .PHONY: $(SMOKES)
 $(SMOKES): smoke-%:
@@ -68,10 +76,23 @@ $(SMOKES): smoke-%:
 	  --require-hashes -r benchmarks/peers/requirements.lock
 	@touch $@
 
+INTEGRATIONS := client langchain llama_index
+.venv-integrations/.installed: integrations/requirements.lock \
+    $(wildcard integrations/*/pyproject.toml) | $(VENV)/bin/python
+	@echo "making .venv-integrations for the clients in integrations/ (once)"
+	@$(BIN)/python -m venv .venv-integrations
+	@.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --require-hashes -r integrations/requirements.lock
+	@.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --no-build-isolation $(foreach one,$(INTEGRATIONS),-e integrations/$(one))
+	@touch $@
+
 lock: $(VENV)/.installed-dev ## renew the lock files from pyproject.toml
 	@$(BIN)/uv pip compile $(LOCK) --extra local --group build pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile $(LOCK) --all-extras --group build pyproject.toml -o requirements-image.lock
 	@$(BIN)/uv pip compile $(LOCK) --all-extras --group build --group dev pyproject.toml -o requirements-dev.lock
+	@$(BIN)/uv pip compile $(LOCK) --no-emit-package playwright --no-emit-package pyee \
+	  integrations/requirements.in -o integrations/requirements.lock
 LOCK := -q --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	--python-version 3.11
 

@@ -34,6 +34,7 @@ class Stats:
     :param duplicate_examples: up to 20 of them, the first 200 characters.
     :param max_requests_per_minute: most requests in any sliding 60 s, refused ones too.
     :param max_in_flight: most requests open at one time.
+    :param traceparent: header of the last request, empty if it had none.
     :param cpu_s: CPU time of the emulator's process since its start (s).
     """
 
@@ -52,6 +53,7 @@ class Stats:
     max_in_flight: int
     first_request_at: float | None
     last_request_at: float | None
+    traceparent: str
     cpu_s: float
 
     def as_json(self) -> dict[str, Any]:
@@ -82,9 +84,11 @@ class Ledger:
         self._max_in_flight = 0
         self._first: float | None = None
         self._last: float | None = None
+        self._traceparent = ""
 
-    def arrived(self, now: float) -> None:
+    def arrived(self, now: float, traceparent: str) -> None:
         """A request came."""
+        self._traceparent = traceparent
         self._requests += 1
         self._in_flight += 1
         self._max_in_flight = max(self._max_in_flight, self._in_flight)
@@ -140,5 +144,6 @@ class Ledger:
             max_in_flight=self._max_in_flight,
             first_request_at=self._first,
             last_request_at=self._last,
+            traceparent=self._traceparent,
             cpu_s=cpu_s,
         )

@@ -1,5 +1,5 @@
-"""The routes: ``POST /v1/embeddings``, ``GET /v1/models``, and ``/_emulator/*`` to order faults and
-read the figures.
+"""The routes: ``POST /v1/embeddings``, ``GET /v1/models``, those of ``batches``, and
+``/_emulator/*`` to order faults and read the figures.
 
 Only the course of a request belongs here; each step of it stands in the module named after it.
 """
@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from openai_emulator import answers, refusals
 from openai_emulator.accounting import Ledger
+from openai_emulator.batches import Batches
 from openai_emulator.dialects import DIALECTS, Dialect
 from openai_emulator.faults import FORMS, Fault, FaultBook, FaultKind
 from openai_emulator.limits import NO_LIMITS, Limits, RateLimiter
@@ -54,9 +55,12 @@ class State:
         self.limiter = RateLimiter(settings.organisation, settings.per_key)
         self.faults = FaultBook()
         self.ledger = Ledger()
+        self.batch_s = 0.0
+        self.enqueued_tokens: int | None = None
 
     def reset(self) -> None:
         """Forget counts and faults, and speak as OpenAI; keys and limits stay."""
+        self.batch_s, self.enqueued_tokens = 0.0, None
         self.dialect = DIALECTS["openai"]
         self.limiter.forget()
         self.faults.clear()
@@ -139,9 +143,10 @@ class Embeddings:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         arrived = time.monotonic()
         ledger = self._state.ledger
-        ledger.arrived(time.time())
+        request = Request(scope, receive)
+        ledger.arrived(time.time(), request.headers.get("traceparent", ""))
         try:
-            response = await self._respond(Request(scope, receive), ledger, arrived)
+            response = await self._respond(request, ledger, arrived)
             response.headers["x-request-id"] = f"req_{uuid.uuid4().hex}"
             response.headers["openai-version"] = "2020-10-01"
             elapsed_ms = (time.monotonic() - arrived) * 1000
@@ -214,11 +219,13 @@ async def sleep_until(moment: float) -> None:
 class Admin:
     """``/_emulator/*``."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, batches: Batches) -> None:
         self._state = state
+        self._batches = batches
 
     async def stats(self, _: Request) -> Response:
-        """GET: the figures."""
+        """GET: the figures, with those of batches whose time is up."""
+        self._batches.go_on()
         return JSONResponse(self._state.ledger.stats(time.process_time()).as_json())
 
     async def reset(self, _: Request) -> Response:
@@ -250,6 +257,13 @@ class Admin:
         self._state.dialect = DIALECTS[name]
         return Response(status_code=204)
 
+    async def batches(self, request: Request) -> Response:
+        """POST: ``seconds`` that a batch takes, and ``enqueued_tokens`` that may be open."""
+        given = await request.json()
+        self._state.batch_s = given.get("seconds", self._state.batch_s)
+        self._state.enqueued_tokens = given.get("enqueued_tokens", self._state.enqueued_tokens)
+        return Response(status_code=204)
+
     async def keys(self, request: Request) -> Response:
         """POST: ``valid`` (list or null), ``limits`` (by key), ``organisation``; each optional."""
         given = await request.json()
@@ -265,18 +279,21 @@ class Admin:
 def build_app(settings: Settings) -> Starlette:
     """The application, with a state of its own."""
     state = State(settings)
-    admin = Admin(state)
+    batches = Batches(state)
+    admin = Admin(state, batches)
     return Starlette(
         routes=[
             Route("/v1/embeddings", Embeddings(state), methods=["POST"]),
             Route(
                 "/openai/deployments/{deployment}/embeddings", Embeddings(state), methods=["POST"]
             ),
+            *batches.routes(),
             Route("/v1/models", Models(state).list, methods=["GET"]),
             Route("/_emulator/stats", admin.stats, methods=["GET"]),
             Route("/_emulator/reset", admin.reset, methods=["POST"]),
             Route("/_emulator/faults", admin.faults, methods=["POST", "DELETE"]),
             Route("/_emulator/dialect", admin.dialect, methods=["POST"]),
+            Route("/_emulator/batches", admin.batches, methods=["POST"]),
             Route("/_emulator/keys", admin.keys, methods=["POST"]),
         ]
     )

@@ -31,6 +31,13 @@ class FaultKind(StrEnum):
     WRONG_MODEL = "wrong_model"  # the answer names ``model``
     ECHO = "echo"  # ``status`` with the request's key in all words, in ``form``; 200: as the model
     POISON = "poison"  # 400 for each request with a text that contains ``text``
+    BATCH_SLOW = "batch_slow"  # a batch takes ``seconds``
+    BATCH_EXPIRED = "batch_expired"  # a batch ends with half of its results
+    BATCH_INVALID = "batch_invalid"  # a batch fails its validation
+    BATCH_SHUFFLE = "batch_shuffle"  # a batch's results stand in another order
+    BATCH_LINE_ERROR = "batch_line_error"  # a line with a text that contains ``text`` is refused
+    BATCH_DUPLICATE = "batch_duplicate"  # the first result stands there twice
+    BATCH_CUT = "batch_cut"  # the download of a file breaks off in the middle
 
 
 FORMS: Mapping[str, Callable[[str], str]] = {
@@ -43,6 +50,7 @@ FORMS: Mapping[str, Callable[[str], str]] = {
 }
 """How a key is echoed."""
 
+OF_BATCHES = frozenset(kind for kind in FaultKind if kind.startswith("batch_"))
 STANDING = frozenset(
     {
         FaultKind.LATENCY,
@@ -114,10 +122,15 @@ class Order:
     def takes(self, key: str, texts: Sequence[str], now: float) -> bool:
         """Whether this request is one of its own. Each request is to be shown once."""
         fault = self.fault
-        if fault.key not in (None, key):
+        if fault.kind in OF_BATCHES or fault.key not in (None, key):
             return False
         self._seen += 1
         return self._seen > fault.after and self._left != 0 and self._holds(texts, now)
+
+    def takes_batch(self, kind: FaultKind | None) -> bool:
+        """Whether a batch, or the download of one with ``kind``, is one of its own."""
+        mine = self.fault.kind in OF_BATCHES and self.fault.kind is not FaultKind.BATCH_CUT
+        return self._left != 0 and (self.fault.kind is kind if kind else mine)
 
     def take(self) -> None:
         """Count one request as befallen."""
@@ -155,6 +168,14 @@ class FaultBook:
     def away(self, now: float) -> bool:
         """Whether an outage has begun and is not over. Uses up no fault."""
         return any(order.is_outage(now) for order in self._orders)
+
+    def choose_batch(self, kind: FaultKind | None = None) -> Fault | None:
+        """The fault that befalls this batch, or the download of its results."""
+        order = next((order for order in self._orders if order.takes_batch(kind)), None)
+        if order is None:
+            return None
+        order.take()
+        return order.fault
 
     def choose(self, key: str, texts: Sequence[str], now: float) -> tuple[Fault | None, float]:
         """The fault that befalls this request, if any, and the latency to add (ms)."""

@@ -82,6 +82,10 @@ class Emulator:
         """Do what another server does, until reset: one of ``dialects.DIALECTS``."""
         self._post("/dialect", {"name": dialect})
 
+    def batches(self, *, seconds: float = 0.0, enqueued_tokens: int | None = None) -> None:
+        """How long a batch takes, and how many tokens may be in open ones, until reset."""
+        self._post("/batches", {"seconds": seconds, "enqueued_tokens": enqueued_tokens})
+
     def close(self) -> None:
         """Close the connection to it; it runs on."""
         self._http.close()

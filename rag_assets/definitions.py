@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from rag_assets.defs.bible.assets import verse_embeddings, verses
+from rag_assets.defs.bible.batch_sensor import embedding_batches
 from rag_assets.defs.bible.checks import verse_embeddings_checks
 from rag_assets.defs.bible.jobs import bible_embedding_plan, bible_embeddings, bible_verses
 from rag_assets.defs.bible.sensors import bible_version_folders
@@ -88,6 +89,7 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
         schedules=build_schedules(),
         sensors=[
             bible_version_folders,
+            embedding_batches,
             document_inbox,
             document_queue,
             queue_recovery,

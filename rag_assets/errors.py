@@ -174,11 +174,13 @@ class GateRefusedError(PermanentError):
     """The gate refuses a release.
 
     :param reasons: all reasons, one sentence each.
+    :param fixes: the reasons grouped by their fix, each with its command; none where they say it.
     """
 
-    def __init__(self, reasons: Sequence[str]) -> None:
+    def __init__(self, reasons: Sequence[str], fixes: Sequence[str] = ()) -> None:
         self.reasons = tuple(reasons)
-        super().__init__("the gate refuses the release: " + "; ".join(self.reasons))
+        self.fixes = tuple(fixes)
+        super().__init__("the gate refuses the release: " + "; ".join(self.fixes or self.reasons))
 
 
 class NotReleasedError(PermanentError):
@@ -210,6 +212,10 @@ class DatabaseBusyError(DatabaseUnavailableError):
 
 class BrokerUnavailableError(TransientError):
     """The broker that distributes runs to several machines cannot be reached now."""
+
+
+class DagsterUnreachableError(TransientError):
+    """Dagster's webserver cannot be reached now, or refuses what it is asked."""
 
 
 class SearchTimeoutError(TransientError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 
@@ -63,3 +65,57 @@ class LogLines:
 
     def say(self, message: str) -> None:
         self._log(message)
+
+
+@contextmanager
+def never_silent(progress: Progress, *, after_s: float = 20.0) -> Iterator[Progress]:
+    """Report that work continues whenever nothing else was reported for ``after_s`` seconds.
+
+    :class:`LogLines` may swallow up to five seconds of progress, so that a log is never silent for
+    more than 30 seconds.
+    """
+    audible = _Audible(progress)
+    ended = threading.Event()
+    thread = threading.Thread(
+        target=audible.repeat, args=(ended, after_s), name="progress", daemon=True
+    )
+    thread.start()
+    try:
+        yield audible
+    finally:
+        ended.set()
+        thread.join()
+
+
+class _Audible:
+    """Passes reports on, and remembers the last one."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._what = "working"
+        self._began = self._heard = time.monotonic()
+
+    def start(self, task: str, total: int) -> None:
+        self._note(task)
+        self._progress.start(task, total)
+
+    def advance(self, steps: int) -> None:
+        self._heard = time.monotonic()
+        self._progress.advance(steps)
+
+    def say(self, message: str) -> None:
+        self._note(message)
+        self._progress.say(message)
+
+    def repeat(self, ended: threading.Event, after_s: float) -> None:
+        """Say what was last reported, until the work has ended."""
+        while not ended.wait(max(0.01, self._heard + after_s - time.monotonic())):
+            now = time.monotonic()
+            if now - self._heard >= after_s:
+                self._heard = now
+                with suppress(Exception):  # the work itself reports what is wrong
+                    self._progress.say(f"still running, {now - self._began:.0f} s: {self._what}")
+
+    def _note(self, what: str) -> None:
+        self._what = what
+        self._began = self._heard = time.monotonic()

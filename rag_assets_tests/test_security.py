@@ -57,7 +57,7 @@ def test_every_package_is_locked_by_its_hash_and_installed_by_it(lock: str) -> N
 
 def test_what_the_api_may_write_is_what_the_page_says() -> None:
     tables = {table for table, _ in WRITTEN_BY_API}
-    assert tables == {"query_embeddings", "api_limits", "documents"}
+    assert tables == {"query_embeddings", "api_limits", "documents", "live_recall"}
 
 
 def test_a_pickled_message_is_refused_unread() -> None:

@@ -3,7 +3,7 @@
     python -m benchmarks.documents            the tables of benchmarks/README.md
     python -m benchmarks.documents --smoke    a few documents: does it run?
 
-The real daemon with the project's dagster.yaml, the embeddings of an emulator that takes 100 ms an
+`rag-assets up` with the project's dagster.yaml, the embeddings of an emulator that takes 100 ms an
 answer, an embedded PostgreSQL of the benchmark's own. Then CocoIndex with the same documents, where
 .venv-peers has it. `benchmarks.documents.extraction` measures extraction and chunking alone,
 `benchmarks.documents.scan` a look into a full inbox.
@@ -32,7 +32,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and take everything along
     count = given.documents or (SMOKE_DOCUMENTS if given.smoke else DOCUMENTS)
     kinds = (True,) if given.smoke else (False, True)
-    rows = [_row(flow(count, large=large, smoke=given.smoke)) for large in kinds]
+    seen = [flow(count, large=large, smoke=given.smoke) for large in kinds]
+    rows = [row for one in seen for row in _rows(one)]
     if not given.smoke:
         rows += map(_other, looks(count))
     show(
@@ -43,11 +44,35 @@ def main() -> None:
             rows,
         )
     )  # fmt: skip
+    show(
+        Report(
+            "CPU by process: seconds of the drop, cores while idle",
+            ("process", *(_name(one) for one in seen), "idle"),
+            [
+                (kind, *(f"{one.cpu.get(kind, 0):.1f}" for one in seen), f"{used:.3f}")
+                for kind, used in seen[0].idle.items()
+            ],
+        )
+    )
 
 
-def _row(seen: Flow) -> tuple[str, ...]:
+def _rows(seen: Flow) -> list[tuple[str, ...]]:
+    rows = [_drop(seen)]
+    if seen.changed_s:
+        rows += [
+            (f"{seen.changed} changed", "", f"{seen.changed_s:.1f}", *[""] * 5),
+            ("one more, into the idle system", "", f"{seen.one_s:.1f}", *[""] * 5),
+        ]
+    return rows
+
+
+def _name(seen: Flow) -> str:
+    return "with a large one" if seen.large else "small ones alone"
+
+
+def _drop(seen: Flow) -> tuple[str, ...]:
     return (
-        "with a large one" if seen.large else "small ones alone",
+        _name(seen),
         f"{seen.first_s:.1f}",
         f"{seen.small_s:.1f}",
         f"{seen.large_s:.1f}" if seen.large else "",

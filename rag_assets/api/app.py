@@ -8,13 +8,16 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
+from rag_assets import tracing
 from rag_assets.api import logs, problems
+from rag_assets.api.agents.http import McpEndpoint
+from rag_assets.api.agents.server import mcp_server
 from rag_assets.api.bodies import Bodies
 from rag_assets.api.connections import Connections, connections_within
 from rag_assets.api.middleware import Counted, LocalRequests, RequestId
 from rag_assets.api.openapi import describe
 from rag_assets.api.protocol import CONNECTIONS
-from rag_assets.api.routes import documents, queue, retrieve, service
+from rag_assets.api.routes import corpus, documents, pages, queue, retrieve, service
 from rag_assets.api.security import Keyring
 from rag_assets.api.service import Service
 from rag_assets.settings.model import Settings, load_settings
@@ -32,11 +35,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         on_close=lambda reason: opened.metrics.closed.labels(reason).inc(),
     )
 
+    mcp = McpEndpoint(mcp_server())
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
+        tracing.set_up(settings, "rag_assets-api")
         await opened.open()
-        yield {CONNECTIONS: connections}
+        async with mcp.running():
+            yield {CONNECTIONS: connections}
         await opened.close()
+        tracing.flush()
 
     app = FastAPI(
         title="rag_assets retrieval",
@@ -46,15 +54,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_url=None,  # served by describe()
         docs_url=None,  # FastAPI's page loads scripts from other sites
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,  # the names of a client's functions
     )
     app.state.service = opened
     app.state.keyring = keyring
     app.state.bodies = Bodies(settings)
     problems.install(app)
     app.include_router(retrieve.router)
+    app.include_router(corpus.router)
     app.include_router(documents.router)
     app.include_router(queue.router)
     app.include_router(service.router)
+    app.include_router(pages.router)
+    app.router.routes.append(mcp.route())
     # The last one added is the outermost.
     app.add_middleware(LocalRequests, is_open=lambda: keyring.is_open(opened))
     app.add_middleware(

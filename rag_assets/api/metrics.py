@@ -84,6 +84,11 @@ class ApiMetrics:
             "Requests to the retrieval endpoint.",
             ("status", "corpus", "plan"),
         )
+        self.tool_calls = counter(
+            "rag_mcp_calls",
+            "Calls of the tools for agents, by the status that the API would answer with.",
+            ("tool", "status"),
+        )
         self.latency = histogram(
             "rag_retrieve_latency_seconds",
             "Time to answer, whole (stage total) and by stage.",

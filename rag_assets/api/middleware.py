@@ -9,17 +9,19 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rag_assets import tracing
 from rag_assets.api import request_id as ids
 from rag_assets.api.logs import fields
 from rag_assets.api.origin import foreign
 from rag_assets.api.problems import ProblemError, as_problem, problem
 from rag_assets.errors import RagAssetsError
+from rag_assets.tracing import NO_SPAN, Span
 
 log = logging.getLogger("rag_assets.api")
 
 
 class RequestId:
-    """Gives each request an id, which its response's header, log lines and errors show."""
+    """Gives each request a span, and an id, which its header, log lines and errors show."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -27,9 +29,15 @@ class RequestId:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
-        presented = next((value for name, value in scope["headers"] if name == ids.HEADER), None)
-        mine = ids.choose(presented.decode("latin-1") if presented else None)
+        elif _is_quiet(scope["path"]):
+            await self._answer(scope, receive, send, NO_SPAN)
+        else:
+            parent = _header(scope, tracing.HEADER)
+            with tracing.request_span(scope["method"], parent) as span:
+                await self._answer(scope, receive, send, span)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
+        mine = ids.choose(_header(scope, ids.HEADER))
         token = ids.request_id.set(mine)
         status = 0
         started = time.perf_counter()
@@ -54,6 +62,7 @@ class RequestId:
                 raise
             await problem(as_problem(error))(scope, receive, send_with_headers)
         finally:
+            _describe(span, scope, status, mine)
             elapsed = (time.perf_counter() - started) * 1000
             level = logging.DEBUG if _is_quiet(scope["path"]) else logging.INFO
             log.log(
@@ -68,6 +77,29 @@ class RequestId:
                 ),
             )
             ids.request_id.reset(token)
+
+
+def _header(scope: Scope, wanted: bytes) -> str | None:
+    found = next((value for name, value in scope["headers"] if name == wanted), None)
+    return None if found is None else found.decode("latin-1")
+
+
+def _describe(span: Span, scope: Scope, status: int, request_id: str) -> None:
+    """What is known of a request once it is answered; the path only as the route spells it."""
+    route = getattr(scope.get("route"), "path", None)
+    if route is None and "endpoint" in scope and not scope.get("path_params"):
+        route = scope["path"]
+    span.set(
+        {
+            "http.route": route,
+            "http.response.status_code": status,
+            "rag_assets.request_id": request_id,
+        }
+    )
+    if route:
+        span.rename(f"{scope['method']} {route}")
+    if status >= 500:
+        span.fail(str(status))
 
 
 _QUIET = ("/healthz", "/readyz", "/metrics/prometheus")

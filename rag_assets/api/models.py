@@ -238,9 +238,14 @@ AnyPlan = Annotated[PlanModel | BothPlansModel, Field(discriminator="kind")]
 
 def plan_model(found: SearchResult) -> PlanModel | BothPlansModel:
     """The model of a search's plans."""
-    if found.documents_plan is None:
-        return _plan(found.plan)
-    return BothPlansModel(bible=_plan(found.plan), documents=_plan(found.documents_plan))
+    return plans_model(found.plan, found.documents_plan)
+
+
+def plans_model(plan: SearchPlan, documents: SearchPlan | None) -> PlanModel | BothPlansModel:
+    """The model of one plan, or of the Bible's and the documents'."""
+    if documents is None:
+        return _plan(plan)
+    return BothPlansModel(bible=_plan(plan), documents=_plan(documents))
 
 
 def _plan(plan: SearchPlan) -> PlanModel:

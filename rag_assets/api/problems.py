@@ -35,9 +35,9 @@ class ProblemError(Exception):
     extra: Mapping[str, object] = field(default_factory=dict)
 
 
-def problem(error: ProblemError) -> Response:
-    """The response for an error."""
-    body = {
+def problem_body(error: ProblemError) -> dict[str, object]:
+    """The problem details of an error."""
+    return {
         "type": f"urn:rag-assets:problem:{error.kind}",
         "title": error.kind.replace("-", " "),
         "status": error.status,
@@ -45,9 +45,13 @@ def problem(error: ProblemError) -> Response:
         "request_id": request_id.get(),
         **error.extra,
     }
+
+
+def problem(error: ProblemError) -> Response:
+    """The response for an error."""
     return Response(
         # It may quote an unpaired surrogate from the client, which UTF-8 cannot encode.
-        json.dumps(body, ensure_ascii=False).encode(errors="replace"),
+        json.dumps(problem_body(error), ensure_ascii=False).encode(errors="replace"),
         status_code=error.status,
         media_type=MEDIA_TYPE,
         headers=dict(error.headers),
@@ -137,9 +141,8 @@ def install(app: FastAPI) -> None:
 
     async def answer(request: Request, error: Exception) -> Response:
         found = as_problem(error)
-        if found.status == 405:
+        if found.status == 405 and (methods := app.openapi()["paths"].get(request.url.path)):
             # Each method of a path is its own route, and the router lists only the first one's.
-            methods = app.openapi()["paths"].get(request.url.path, {"get": None})
             found.headers = {"Allow": ", ".join(sorted(method.upper() for method in methods))}
         if found.status == 500:
             log.error("unexpected error", exc_info=error)

@@ -6,6 +6,8 @@ import re
 import uuid
 from contextvars import ContextVar
 
+from rag_assets.tracing import trace_id
+
 HEADER = b"x-request-id"
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 
@@ -13,7 +15,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 
 def choose(presented: str | None) -> str:
-    """The client's own id if it is safe in a log line, otherwise a new one."""
+    """The client's own id if it is safe in a log line, otherwise the trace's, or a new one."""
     if presented is not None and _ACCEPTABLE.fullmatch(presented):
         return presented
-    return uuid.uuid4().hex
+    return trace_id() or uuid.uuid4().hex

@@ -13,6 +13,7 @@ import anyio
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_assets.api.live_recall import LiveRecallSampler
 from rag_assets.api.metrics import ApiMetrics
 from rag_assets.api.sources import UNLIMITED, Source, Sources
 from rag_assets.errors import (
@@ -33,8 +34,13 @@ from rag_assets.postgres.database import (
 )
 from rag_assets.postgres.pool import Pool
 from rag_assets.retrieval.current import CurrentRelease
-from rag_assets.retrieval.query_vectors import QueryVectors, embed_queries
+from rag_assets.retrieval.live_recall import served_exactly
+from rag_assets.retrieval.query_vectors import QueryVectors, Vector, embed_queries
+from rag_assets.retrieval.released import Served
+from rag_assets.retrieval.request import SearchRequest
+from rag_assets.retrieval.search import SearchResult, search
 from rag_assets.retrieval.sql import query_embeddings
+from rag_assets.retrieval.sql.live_recall import add_live_recall
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.spaces import Space, space_spec
@@ -42,6 +48,7 @@ from rag_assets.vectors.sql.spaces import Space, space_spec
 Answer = TypeVar("Answer")
 log = logging.getLogger("rag_assets.api")
 _FORGET_EVERY_S = 3600
+_REPEAT_TIMEOUT_MS = 10_000
 
 
 class Service:
@@ -86,12 +93,19 @@ class Service:
             spec = space_spec(settings, "small")
             await asyncio.to_thread(embed_queries, settings, spec, ["ready"])
         self._forgetting = asyncio.create_task(self._forget_queries())
+        self._sampler = LiveRecallSampler(
+            settings.rag_live_recall_share,
+            settings.rag_live_recall_budget,
+            keep=lambda counted: self.write(lambda c: add_live_recall(c, counted)),
+        )
+        self._sampler.start()
 
     async def close(self) -> None:
         """Close what :meth:`open` opened."""
         self._forgetting.cancel()
         with suppress(asyncio.CancelledError):
             await self._forgetting
+        await self._sampler.aclose()
         await self.queries.aclose()
         self._stack.close()
 
@@ -118,6 +132,27 @@ class Service:
     ) -> Answer:
         """Write, on the primary. Raises as :meth:`search`."""
         return await self.sources.write(work, self._limit(timeout_ms))
+
+    def sample(
+        self,
+        source: Source,
+        served: Served,
+        request: SearchRequest,
+        result: SearchResult,
+        vector: Vector,
+        large_vector: Vector | None,
+    ) -> None:
+        """Repeat a sampled search exactly, in the background, on a connection of its own."""
+
+        def repeat(again: SearchRequest) -> SearchResult:
+            with source.database.connect(autocommit=True) as connection:
+                prepare_connection(connection)
+                return search(
+                    connection, self.settings, served_exactly(served), again, vector,
+                    large_vector=large_vector, timeout_ms=_REPEAT_TIMEOUT_MS,
+                )  # fmt: skip
+
+        self._sampler.offer(request, result, repeat)
 
     def _limit(self, timeout_ms: int | None) -> int:
         return self.settings.rag_api_statement_timeout_ms if timeout_ms is None else timeout_ms
@@ -150,7 +185,9 @@ class Service:
             changed=lambda served: self._report_release(name, served.release_id),
             warn=log.warning,
         )
-        return Source(name, pool, current, size, wait_s, 2 * settings.rag_database_read_patience_s)
+        return Source(
+            name, database, pool, current, size, wait_s, 2 * settings.rag_database_read_patience_s
+        )
 
     def _every_source(self) -> tuple[Source, ...]:
         primary, replica = self.sources.primary, self.sources.replica

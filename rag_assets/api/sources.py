@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 import anyio
 
 from rag_assets.errors import DatabaseUnavailableError
-from rag_assets.postgres.database import Connection
+from rag_assets.postgres.database import Connection, Database
 from rag_assets.postgres.pool import Pool
 from rag_assets.retrieval.current import CurrentRelease
 
@@ -33,6 +33,7 @@ class Source:
     """
 
     name: Literal["primary", "replica"]
+    database: Database
     pool: Pool
     current: CurrentRelease
     size: int

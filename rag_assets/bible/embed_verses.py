@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from rag_assets.bible.sql import embeddings as verse_embeddings
 from rag_assets.bible.sql.embeddings import StaleVerse
 from rag_assets.bible.sql.verses import ai_allowed
+from rag_assets.embedding.batch_choice import Requests, choose
+from rag_assets.embedding.batch_lane import BatchLane
 from rag_assets.embedding.batching import Text
 from rag_assets.embedding.embedder import check_key
-from rag_assets.embedding.purchase import open_purchaser
+from rag_assets.embedding.profile import Profile
+from rag_assets.embedding.purchase import Purchaser, open_purchaser
 from rag_assets.embedding.requests import Purchase
-from rag_assets.embedding.sql.purchases import LedgerKey
+from rag_assets.embedding.sql.batches import next_attempt, open_batches, waiting_texts
+from rag_assets.embedding.sql.purchases import LedgerKey, without_answer
+from rag_assets.embedding.sql.waits import begin_wait, end_wait
 from rag_assets.errors import AuditError, ConfigurationError, PolicyError
 from rag_assets.interrupts import run_async
 from rag_assets.postgres import locks
@@ -36,16 +43,32 @@ class EmbedOptions:
 
     :param mode: ``only_missing`` embeds what is missing or changed; ``overwrite`` all of it again.
     :param limit: at most this many verses, from the start: a sanity batch.
+    :param requests: live, by the provider's batches, or what suits.
     :param roles: the spaces to fill.
     """
 
     mode: Mode = "only_missing"
+    requests: Requests = "live"
     limit: int | None = None
     batch_size: int | None = None
     sleep_s: float | None = None
     max_retries: int | None = None
     timeout_s: float | None = None
     roles: Sequence[Role] = ROLES
+
+    def as_choices(self) -> dict[str, object]:
+        """What was chosen, as a run's launchpad takes it."""
+        chosen = {
+            "mode": self.mode,
+            "requests": self.requests,
+            "limit": self.limit,
+            "batch_size": self.batch_size,
+            "sleep": self.sleep_s,
+            "max_retries": self.max_retries,
+            "timeout": self.timeout_s,
+            "spaces": "both" if len(self.roles) > 1 else self.roles[0],
+        }
+        return {name: value for name, value in chosen.items() if value is not None}
 
     def applied_to(self, settings: Settings) -> Settings:
         """The settings, with what this run chose instead."""
@@ -76,6 +99,8 @@ class SpaceReport:
 
     :param rows: the version's vectors in the space afterwards.
     :param accepted: vectors that no embedding run had written, kept because a sample agreed.
+    :param waiting: texts in the provider's batches; the version is published when they are there.
+    :param due_at: by when.
     """
 
     space: Space
@@ -92,6 +117,8 @@ class SpaceReport:
     seconds: float
     accepted: int = 0
     provider: str = ""
+    waiting: int = 0
+    due_at: datetime | None = None
 
 
 def embed_version(
@@ -126,23 +153,21 @@ def embed_version(
             purchase, accepted = Purchase(), 0
             if options.mode == "only_missing" and options.limit is None:
                 accepted = _verify(session, job, version_code, purchase)
+            paid = job.take_in(session)
             stale = verse_embeddings.stale_verses(
                 session, space, version_code,
                 every=options.mode == "overwrite", run_id=run_id, limit=options.limit,
             )  # fmt: skip
-            embedded = reused = 0
-            if stale:
-                bought = run_async(job.obtain(session, stale))
-                embedded, reused = _publish(session, job, version_code, stale, bought)
-                purchase.add(bought)
+            outcome = _embed_stale(session, job, version_code, stale, paid)
+            purchase.add(paid)
             rejected = verse_embeddings.failures(session, space, version_code)
             rows = verse_embeddings.count(session, space, version_code)
     return SpaceReport(
         space=space,
         rows=rows,
         stale=len(stale),
-        embedded=embedded,
-        reused=reused,
+        embedded=outcome.embedded,
+        reused=outcome.reused,
         rejected=rejected,
         requests=purchase.requests,
         retries=purchase.retries,
@@ -152,7 +177,44 @@ def embed_version(
         seconds=time.monotonic() - started,
         accepted=accepted,
         provider=str(purchase.profile or ""),
+        waiting=outcome.waiting,
+        due_at=outcome.due_at,
     )
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a version's stale verses: published, or waiting for batches."""
+
+    embedded: int = 0
+    reused: int = 0
+    waiting: int = 0
+    due_at: datetime | None = None
+
+
+def _embed_stale(
+    session: Connection,
+    job: _Job,
+    version_code: str,
+    stale: Sequence[StaleVerse],
+    paid: Purchase,
+) -> _Outcome:
+    """Request the verses' texts, and publish the version unless some are in batches.
+
+    :param paid: for what batches have answered; the rest is added to it.
+    """
+    outcome = _Outcome()
+    if stale:
+        paid.add(job.request(session, stale))
+        texts = list({verse.text_hash for verse in stale})
+        waiting, due_at = waiting_texts(session, job.space, texts)
+        if waiting:
+            job.wait(session)
+            return _Outcome(waiting=waiting, due_at=due_at)
+        outcome = _Outcome(*_publish(session, job, version_code, stale, paid))
+    if not open_batches(session, version_code, job.space.space_id):
+        end_wait(session, job.space, version_code)
+    return outcome
 
 
 def check_policy(connection: Connection, version_code: str) -> None:
@@ -188,12 +250,76 @@ class _Job:
     ledger_key: LedgerKey
     progress: Progress
 
+    def take_in(self, session: Connection) -> Purchase:
+        """Take in what batches have answered, also for texts that the version has no more."""
+        if open_batches(session, self.ledger_key.partition_key, self.space.space_id):
+            return self._lane(session).take_in()
+        return Purchase()
+
+    def request(self, session: Connection, stale: Sequence[StaleVerse]) -> Purchase:
+        """Request what no batch has answered, by another batch or live."""
+        version = self.ledger_key.partition_key
+        if self.options.requests != "live":
+            wanted = self._wanted(session, stale)
+            attempt = next_attempt(session, self.space, version)
+            if wanted:
+                choice = choose(self.settings, self.options.requests, len(wanted), attempt)
+                self.progress.say(f"{version} {self.space.role}: {choice.why}")
+                if choice.batch:
+                    lane = self._lane(session)
+                    self.wait(session)  # before: a run that is killed in between is gone on with
+                    lane.submit(wanted, attempt)
+        return run_async(self.obtain(session, stale))
+
+    def wait(self, session: Connection) -> None:
+        """Have the sensor go on when the batches have ended."""
+        key = self.ledger_key
+        options = self.options.as_choices()
+        begin_wait(session, self.space, key.partition_key, key.run_id, options)
+
+    def _wanted(self, session: Connection, stale: Sequence[StaleVerse]) -> list[Text]:
+        """The texts that are neither known nor in a batch."""
+        by_hash = {verse.text_hash: verse.text for verse in stale}
+        missing = without_answer(
+            session,
+            self.space,
+            list(by_hash),
+            published_counts=self.options.mode != "overwrite",
+        )
+        return [Text(key, by_hash[key]) for key in missing]
+
+    def _lane(self, session: Connection) -> BatchLane:
+        return BatchLane(
+            self.database,
+            session,
+            self.options.applied_to(self.settings),
+            space=self.space,
+            ledger_key=self.ledger_key,
+            profile=run_async(self._profile(session)),
+            progress=self.progress,
+        )
+
+    async def _profile(self, session: Connection) -> Profile:
+        """What the server does, as stored or by a probe."""
+        async with self._purchaser(session) as purchaser:
+            return await purchaser.profile() or Profile()
+
     async def obtain(
         self, session: Connection, stale: Sequence[StaleVerse], *, overwrite: bool = False
     ) -> Purchase:
         """Request the texts without an answer, and wait for those that another run requests."""
         task = f"{self.ledger_key.partition_key} {self.space.role}"
-        async with open_purchaser(
+        async with self._purchaser(session, overwrite=overwrite) as purchaser:
+            await purchaser.obtain(
+                [Text(verse.text_hash, verse.text) for verse in stale],
+                wanted=lambda count: self.progress.start(task, count),
+            )
+            return purchaser.purchase
+
+    def _purchaser(
+        self, session: Connection, *, overwrite: bool = False
+    ) -> AbstractAsyncContextManager[Purchaser]:
+        return open_purchaser(
             self.database,
             session,
             self.options.applied_to(self.settings),
@@ -201,12 +327,7 @@ class _Job:
             ledger_key=self.ledger_key,
             progress=self.progress,
             overwrite=overwrite or self.options.mode == "overwrite",
-        ) as purchaser:
-            await purchaser.obtain(
-                [Text(verse.text_hash, verse.text) for verse in stale],
-                wanted=lambda count: self.progress.start(task, count),
-            )
-            return purchaser.purchase
+        )
 
 
 def _verify(session: Connection, job: _Job, version_code: str, purchase: Purchase) -> int:

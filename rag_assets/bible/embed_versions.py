@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from rag_assets.bible.embed_verses import EmbedOptions, SpaceReport, embed_version, forbidden
-from rag_assets.bible.plan import check_budget, plan_version
+from rag_assets.bible.plan import SpacePlan, check_budget, plan_version
 from rag_assets.bible.versions import VersionFolder, read_declaration
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.prices import BATCH_PRICE, dollars
 from rag_assets.vectors.sql.spaces import distinct_roles
+from rag_assets.visible import count
 
 
 def embed_spaces(
@@ -28,8 +30,14 @@ def embed_spaces(
     :raises RagAssetsError: as :func:`rag_assets.bible.embed_verses.embed_version`.
     """
     _refuse_withdrawn(settings.rag_bibles_dir, version_code)
-    if settings.rag_max_run_cost_usd is not None:
-        _refuse_over_budget(database, settings, version_code, options)
+    by_batch = settings.needs_key() and options.requests != "live"
+    if by_batch or settings.rag_max_run_cost_usd is not None:
+        plans = _plans(database, settings, version_code, options)
+        share = BATCH_PRICE if options.requests == "batch" else 1.0
+        check_budget(settings, plans, share=share)
+        for plan in plans:
+            if by_batch and plan.texts and progress:
+                progress.say(_compared(plan))
     return tuple(
         embed_version(
             database, settings, version_code, options, role, run_id=run_id, progress=progress
@@ -48,11 +56,11 @@ def _refuse_withdrawn(bibles_dir: Path, version_code: str) -> None:
         raise forbidden(version_code)
 
 
-def _refuse_over_budget(
+def _plans(
     database: Database, settings: Settings, version_code: str, options: EmbedOptions
-) -> None:
+) -> list[SpacePlan]:
     with database.connect() as connection:
-        plans = [
+        return [
             plan_version(
                 connection,
                 settings,
@@ -64,4 +72,12 @@ def _refuse_over_budget(
             )
             for role in distinct_roles(settings, options.roles)
         ]
-    check_budget(settings, plans)
+
+
+def _compared(plan: SpacePlan) -> str:
+    """Both prices and both durations, for the run's log."""
+    return (
+        f"{plan.version_code} {plan.role}: {count(plan.texts, 'text')}; live "
+        f"{dollars(plan.cost_usd)} in {plan.minutes:.0f} min, by batch "
+        f"{dollars(plan.batch_cost_usd)} within {plan.batch_hours} h"
+    )

@@ -26,6 +26,8 @@ from rag_assets.errors import BudgetExceededError, CorpusError
 from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.prices import (
+    BATCH_HOURS,
+    BATCH_PRICE,
     cost_of,
     price_setting,
     together,
@@ -54,6 +56,9 @@ class SpacePlan:
     :param tokens: estimated from bytes: at the ratio that this space's answers had so far, or 0.25.
     :param cost_usd: ``None`` where the model's price is not known.
     :param minutes: at the limits and concurrency in force.
+    :param batch_cost_usd: by the provider's batches, which not every provider has; ``None`` without
+        a provider, and where the model's price is not known.
+    :param batch_hours: the longest that they may take; ``None`` without a provider.
     :param provider: what its server does; empty before the first probe, and without a server.
     """
 
@@ -67,6 +72,8 @@ class SpacePlan:
     cost_usd: float | None
     requests: int
     minutes: float
+    batch_cost_usd: float | None = None
+    batch_hours: int | None = None
     provider: str = ""
 
 
@@ -268,6 +275,8 @@ def _plan(
     tokens = round(size * ratio)
     profile = profile_in_use(connection, settings, role)
     requests = _requests(len(wanted_keys), tokens, batch_size, settings, profile)
+    cost = cost_of(tokens, usd_per_million_tokens(settings, role))
+    remote = settings.needs_key()
     return SpacePlan(
         version_code=version_code,
         role=role,
@@ -276,16 +285,19 @@ def _plan(
         reused=sum(row.hash not in wanted_keys for row in rows),
         texts=len(wanted_keys),
         tokens=tokens,
-        cost_usd=cost_of(tokens, usd_per_million_tokens(settings, role)),
+        cost_usd=cost,
         requests=requests,
         minutes=_minutes(requests, tokens, settings),
+        batch_cost_usd=None if cost is None or not remote else cost * BATCH_PRICE,
+        batch_hours=batch_hours(tokens, settings) if remote else None,
         provider=str(profile or ""),
     )
 
 
-def check_budget(settings: Settings, plans: list[SpacePlan]) -> None:
+def check_budget(settings: Settings, plans: list[SpacePlan], *, share: float = 1.0) -> None:
     """Refuse a run that would cost more than ``RAG_MAX_RUN_COST_USD``.
 
+    :param share: of the price that is paid.
     :raises BudgetExceededError: before anything is requested.
     """
     budget = settings.rag_max_run_cost_usd
@@ -298,6 +310,7 @@ def check_budget(settings: Settings, plans: list[SpacePlan]) -> None:
             f"the price of {unknown.space.model} is not known, so that RAG_MAX_RUN_COST_USD cannot "
             f"be enforced; nothing was requested. Set {price_setting(unknown.role)}"
         )
+    cost *= share
     if cost > budget:
         raise BudgetExceededError(
             f"this run would cost about ${cost:.4f}, more than RAG_MAX_RUN_COST_USD = "
@@ -312,6 +325,11 @@ def _requests(
     if profile and profile.batch_limited:
         size = min(size, profile.largest_batch)
     return max(-(-texts // size), -(-tokens // request_tokens(settings.rag_embedding_token_limit)))
+
+
+def batch_hours(tokens: int, settings: Settings) -> int:
+    """The longest that batches take: a day for each round of what may be enqueued."""
+    return -(-tokens // settings.rag_batch_enqueued_tokens) * BATCH_HOURS
 
 
 def _minutes(requests: int, tokens: int, settings: Settings) -> float:

@@ -115,7 +115,10 @@ def _show_next(window: Window, choice: WindowChoice, whole: Budget, opens: str) 
 def _show_choice(choice: WindowChoice, *, empty: str) -> None:
     show_table(
         [
-            {"version": one.code, "rows": one.rows, "USD": one.cost_usd, "minutes": one.minutes}
+            {
+                **{"version": one.code, "rows": one.rows},
+                **{"USD": one.cost_usd, "minutes": one.minutes, "how": one.why},
+            }
             for one in choice.start
         ],
         empty=empty,
@@ -127,7 +130,10 @@ def _show_choice(choice: WindowChoice, *, empty: str) -> None:
 def _as_record(choice: WindowChoice) -> dict[str, object]:
     return {
         "start": [
-            {"version": one.code, "rows": one.rows, "usd": one.cost_usd, "minutes": one.minutes}
+            {
+                **{"version": one.code, "rows": one.rows, "usd": one.cost_usd},
+                **{"minutes": one.minutes, "requests": one.requests, "why": one.why},
+            }
             for one in choice.start
         ],
         "passed_over": choice.passed_over,

@@ -19,7 +19,7 @@ from rag_assets.bible.plan import (
 )
 from rag_assets.bible.sql.oddities import stored_oddities
 from rag_assets.cli.opening import corpus_connection
-from rag_assets.cli.options import COUNT, within
+from rag_assets.cli.options import COUNT, version_codes, within
 from rag_assets.cli.output import (
     Json,
     errors_as_sentences,
@@ -30,14 +30,25 @@ from rag_assets.cli.output import (
     show_failures,
     show_json,
     show_table,
+    show_waiting,
 )
+from rag_assets.embedding.batch_choice import Requests
 from rag_assets.errors import ConfigurationError
 from rag_assets.operations.backfill import in_order
 from rag_assets.postgres.database import Connection
-from rag_assets.vectors.prices import planned_cost, together
+from rag_assets.vectors.prices import BATCH_PRICE, planned_cost, together
 from rag_assets.vectors.sql.spaces import ROLES, Role
 
-Codes = Annotated[list[str] | None, typer.Argument(help="Version codes. Default: all.")]
+Codes = Annotated[
+    list[str] | None,
+    typer.Argument(help="Version codes. Default: all.", autocompletion=version_codes),
+]
+InOrder = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Version codes, in this order.", show_default=False, autocompletion=version_codes
+    ),
+]
 
 
 def plan(
@@ -47,7 +58,7 @@ def plan(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what embedding would cost: rows, tokens, dollars, requests, minutes. Writes nothing.
+    """Show what embedding would cost and take, live and by batches. Writes nothing.
 
     A version whose files are new or changed is planned from its files.
 
@@ -66,7 +77,7 @@ def _show_plan(
     overwrite: bool,
     limit: int | None = None,
     batch_size: int | None = None,
-    check_budgets: bool = False,
+    budget_share: float | None = None,
     as_json: bool,
 ) -> None:
     with errors_as_sentences(as_json), corpus_connection() as (settings, connection):
@@ -84,9 +95,10 @@ def _show_plan(
             show_json(plans)
         else:
             _show_plans(plans, planned_cost(settings, roles, together(p.cost_usd for p in plans)))
-        if check_budgets:  # each version is a run
+        if budget_share is not None:  # each version is a run
             for code in codes or ():
-                check_budget(settings, [found for found in plans if found.version_code == code])
+                own = [found for found in plans if found.version_code == code]
+                check_budget(settings, own, share=budget_share)
 
 
 def _show_plans(plans: Sequence[SpacePlan], cost: str) -> None:
@@ -112,13 +124,13 @@ def _plan_row(found: SpacePlan) -> dict[str, object]:
         "USD": "unknown" if found.cost_usd is None else found.cost_usd,
         "requests": found.requests,
         "minutes": found.minutes,
+        "batch USD": found.batch_cost_usd,
+        "batch hours": found.batch_hours,
     }
 
 
 def embed(
-    codes: Annotated[
-        list[str] | None, typer.Argument(help="Version codes, in this order.", show_default=False)
-    ] = None,
+    codes: InOrder = None,
     versions: Annotated[
         str | None, typer.Option(help="Instead: versions by patterns, in their order: `PT_*,EN_*`.")
     ] = None,
@@ -147,6 +159,9 @@ def embed(
     ] = None,
     small_only: Annotated[bool, typer.Option("--small-only", help="Only the small space.")] = False,
     large_only: Annotated[bool, typer.Option("--large-only", help="Only the large space.")] = False,
+    requests: Annotated[
+        Requests, typer.Option(help="Now; by the provider's batches, within a day; or as suits.")
+    ] = "live",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only estimate tokens and cost.")
     ] = False,
@@ -158,7 +173,7 @@ def embed(
 
     ```
     rag-assets bible embed EN_SAMPLE --dry-run
-    rag-assets bible embed EN_SAMPLE PT_SAMPLE
+    rag-assets bible embed EN_SAMPLE PT_SAMPLE --requests auto
     rag-assets bible embed --versions 'PT_*,EN_*' --sleep 0.2 --timeout 60
     ```
     """
@@ -167,11 +182,13 @@ def embed(
         roles = chosen_roles(small_only=small_only, large_only=large_only)
         chosen = _chosen(codes, versions)
     if dry_run:
-        _show_plan(chosen, roles=roles, check_budgets=True, overwrite=overwrite, limit=limit,
+        share = BATCH_PRICE if requests == "batch" else 1.0
+        _show_plan(chosen, roles=roles, budget_share=share, overwrite=overwrite, limit=limit,
                    batch_size=batch_size, as_json=as_json)  # fmt: skip
         return
     config: dict[str, object] = {"limit": limit, "batch_size": batch_size, "sleep": sleep,
                                  "max_retries": max_retries, "timeout": timeout}  # fmt: skip
+    config["requests"] = requests
     config["mode"] = "overwrite" if overwrite else "only_missing"
     config["spaces"] = "both" if len(roles) > 1 else roles[0]
     _embed(chosen, config, as_json=as_json)
@@ -238,7 +255,7 @@ def _embedded(connection: Connection, result: Any) -> dict[str, Any]:
 
 def _show_embedded(rows: Sequence[dict[str, Any]]) -> None:
     """A table of versions, then a line for the oddities of each, and one for each failure."""
-    hidden = ("failures", "oddities", "run_id")
+    hidden = ("failures", "oddities", "run_id", "waiting", "due")
     show_table(
         [
             {key: row[key] for key in row if key not in hidden}
@@ -250,6 +267,7 @@ def _show_embedded(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         if row["oddities"] is not None:
             show_counts(row["version"], row["oddities"])
+        show_waiting(row["version"], row["waiting"], row["due"])
         show_failures(row["version"], row["failures"])
 
 

@@ -8,6 +8,7 @@ from rag_assets.index.checks import CHUNK_INDEX_CHECKS, INDEX_CHECKS
 from rag_assets.release.evidence import Evidence
 from rag_assets.release.gate import GateVerdict
 from rag_assets.release.reasons import DOCUMENTS_INDEX, INDEX
+from rag_assets.release.refusal import command_of
 from rag_assets.vectors.quality import QUALITY_CHECKS
 from rag_assets.vectors.sql.tables import DOCUMENTS
 
@@ -41,7 +42,8 @@ def junit_xml(evidence: Evidence, verdict: GateVerdict) -> str:
             ]
             if against:
                 failed += 1
-                message = "; ".join(reason.sentence for reason in against)
+                sentences = [reason.sentence for reason in against]
+                message = f"{'; '.join(sentences)}: {command_of(against[0])}"
                 ElementTree.SubElement(case, "failure", message=message, type=against[0].kind)
             elif skipped := verdict.left_out.get(
                 DOCUMENTS if subject == DOCUMENTS_INDEX else subject

@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from rag_assets.cli import (
+    agents,
     alerting,
     audit,
     backfill,
+    batches,
     bible,
     capacity,
     db,
@@ -30,6 +32,7 @@ from rag_assets.cli import (
     serve,
     space,
     up,
+    watch,
     worker,
 )
 from rag_assets.cli.commands import Commands
@@ -109,6 +112,7 @@ app.add_typer(release.app, name="release")
 app.add_typer(space.app, name="space")
 app.add_typer(keys.app, name="keys")
 app.add_typer(backfill.app, name="backfill")
+app.add_typer(batches.app, name="batches")
 app.add_typer(incidents.app, name="incidents")
 app.command("demo")(demo.demo)
 app.command("up")(up.up)
@@ -119,8 +123,10 @@ app.command("eval")(evaluate.evaluate)
 app.command("audit")(audit.audit)
 app.command("capacity")(capacity.capacity)
 app.command("serve")(serve.serve)
+app.command("mcp")(agents.mcp)
 app.command("exporter")(exporter.exporter)
 app.command("worker")(worker.worker)
+app.command("watch")(watch.watch)
 app.command("alertmanager-config")(alerting.alertmanager_config_command)
 
 if __name__ == "__main__":

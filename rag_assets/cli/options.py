@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, TypedDict
 
 import typer
 
+from rag_assets.errors import ConfigurationError
 from rag_assets.retrieval.request import MAX_TOP_K
-from rag_assets.settings.model import bounds
+from rag_assets.settings.model import bounds, load_settings
 
 
 class Range(TypedDict, total=False):
@@ -23,10 +25,22 @@ COUNT = Range(min=1, max=LARGEST)
 DAYS = Range(min=1, max=36_500)
 SECONDS = Range(min=1, max=86_400)
 
+
+def version_codes(incomplete: str) -> list[str]:
+    """Codes of the folders of versions that begin so, for the shell; the database is not asked."""
+    with suppress(ConfigurationError, OSError):
+        folders = load_settings().rag_bibles_dir.iterdir()
+        return sorted(one.name for one in folders if one.name.startswith(incomplete))
+    return []
+
+
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Limit = Annotated[int, typer.Option(**COUNT, help="Maximum number of documents.")]
 TopK = Annotated[int, typer.Option(min=1, max=MAX_TOP_K, help="Number of hits.")]
-Versions = Annotated[list[str] | None, typer.Option(help="Only this version; may be repeated.")]
+Versions = Annotated[
+    list[str] | None,
+    typer.Option(help="Only this version; may be repeated.", autocompletion=version_codes),
+]
 Hybrid = Annotated[bool, typer.Option("--hybrid", help="Combine with full text search.")]
 TextWeight = Annotated[
     float | None,

@@ -25,9 +25,9 @@ from rich.text import Text
 from typer.exceptions import TyperException
 
 from rag_assets.errors import RagAssetsError, reason_of
-from rag_assets.progress import LogLines, Progress
+from rag_assets.progress import LogLines, Progress, never_silent
 from rag_assets.secrecy import masked
-from rag_assets.visible import visible, visible_json, visible_lines
+from rag_assets.visible import count, visible, visible_json, visible_lines
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -166,6 +166,14 @@ def show_failures(of: str, failures: Iterable[str]) -> None:
         out.print(f"[red]{of}[/red] {plain(failure)}")
 
 
+def show_waiting(of: str, texts: int, due: datetime | None) -> None:
+    """A line on texts that are in the provider's batches."""
+    if texts:
+        by = f", due {due:%Y-%m-%d %H:%M} UTC" if due else ""
+        out.print(f"{of}: {count(texts, 'text')} in batches at the provider{by}: `rag-assets up` "
+                  "takes the results in")  # fmt: skip
+
+
 def show_reasons(reasons: Iterable[object]) -> None:
     """Why something was refused, one line per reason, below a sentence that says what."""
     for reason in reasons:
@@ -202,7 +210,8 @@ def show_error(error: Exception, *, as_json: bool = False) -> None:
 def progress_bar(*, quiet: bool = False) -> Iterator[Progress]:
     """Bars on a terminal, log lines elsewhere; on standard error, so that JSON stays clean."""
     if quiet or not err.is_terminal:
-        yield LogLines(remark)
+        with never_silent(LogLines(remark)) as progress:
+            yield progress
         return
     columns = (
         TextColumn("{task.description}"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +17,7 @@ from rag_assets.cli.output import (
     Json,
     err,
     errors_as_sentences,
+    indented,
     out,
     plain,
     progress_bar,
@@ -26,13 +27,16 @@ from rag_assets.cli.output import (
     show_table,
 )
 from rag_assets.errors import ConfigurationError
+from rag_assets.operations.automation import automation_now
 from rag_assets.postgres.database import Connection
 from rag_assets.release.dropping import drop_indexes_of
 from rag_assets.release.gate import GateVerdict
+from rag_assets.release.refusal import FixGroup, grouped
 from rag_assets.release.releasing import activate as activate_earlier
 from rag_assets.release.releasing import evaluate_gate, release, roll_back
 from rag_assets.release.sql.releases import last_releases, release_by_id
 from rag_assets.vectors.sql.served import Release, active_release
+from rag_assets.visible import count
 
 app = Commands(
     help="Releases: status, gate, activate, rollback, diff.\n\n```\nrag-assets release status\n```"
@@ -81,7 +85,11 @@ def status(
     if refused is not None and refused is last[0]:
         out.print()
         out.print(f"release {refused.release_id} was refused:")
-        show_reasons(refused.reasons)
+        recorded = refused.manifest.get("fixes")  # by versions before this one, there are none
+        if recorded:
+            _show_fixes([FixGroup(**fix) for fix in recorded])
+        else:
+            show_reasons(refused.reasons)
 
 
 @app.command()
@@ -110,12 +118,13 @@ def gate(
                 leave_out_failing=leave_out_failing,
                 after_rollback=after_rollback,
             )
+            fixes = grouped(verdict.reasons, automation_now(settings)) if verdict.reasons else ()
         if junit is not None:
             junit.write_text(junit_xml(evidence, verdict), encoding="utf-8")
     if as_json:
-        show_json({"passed": verdict.passed, **_verdict(verdict)})
+        show_json({"passed": verdict.passed, **_verdict(verdict), "fixes": fixes})
     else:
-        _show_verdict(verdict)
+        _show_verdict(verdict, fixes)
     raise typer.Exit(0 if verdict.passed else 1)
 
 
@@ -145,6 +154,7 @@ def activate(
                 run_id=f"cli-{os.getpid()}",
                 leave_out_failing=leave_out_failing,
                 after_rollback=after_rollback,
+                automation=automation_now(settings),
                 progress=progress,
             )
             now, before = released.release, released.before
@@ -292,14 +302,24 @@ def _verdict(verdict: GateVerdict) -> dict[str, object]:
     }
 
 
-def _show_verdict(verdict: GateVerdict) -> None:
+def _show_fixes(fixes: Sequence[FixGroup]) -> None:
+    """Print each fix, what it does, and the reasons that it removes."""
+    for fix in fixes:
+        out.print(indented(f"[bold]{plain(fix.title)}[/bold]", 2))
+        out.print(indented(f"[dim]{plain(fix.effect)}[/dim]", 4))
+        for reason in fix.reasons:
+            out.print(indented(f"[red]{plain(reason)}[/red]", 4))
+
+
+def _show_verdict(verdict: GateVerdict, fixes: Sequence[FixGroup]) -> None:
     if verdict.passed:
         same = ", which the active release already serves" if verdict.unchanged else ""
         served = [*verdict.versions, *(["documents"] if verdict.documents else [])]
         out.print(f"[bold green]pass[/bold green]: {', '.join(served)}{same}")
     else:
-        out.print("[bold red]refused[/bold red]:")
-        show_reasons(verdict.reasons)
+        reasons, actions = count(len(verdict.reasons), "reason"), count(len(fixes), "command")
+        out.print(f"[bold red]refused[/bold red]: {reasons}, {actions}")
+        _show_fixes(fixes)
     for code, why in verdict.left_out.items():
         out.print(f"[dim]left out: {code}: {plain(why)}[/dim]")
 

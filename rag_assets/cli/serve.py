@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from rag_assets import tracing
 from rag_assets.api import logs
 from rag_assets.api.connections import raise_open_files
 from rag_assets.api.sql.keys import any_key
@@ -48,8 +49,9 @@ def serve(
                 raise
             err.print(f"[yellow]starting with the replica only:[/yellow] {plain(error)}")
             database = replica
-        refuse_taken(settings.rag_api_host, settings.rag_api_port, "--port")
         refuse_open_to_all(settings, database)
+        refuse_taken(settings.rag_api_host, settings.rag_api_port, "--port")
+        tracing.set_up(settings, "rag_assets-api")
         _run(settings)
 
 

@@ -36,8 +36,8 @@ def up(
         str, typer.Option(help="Address of the UI. It has no login: keep it on loopback.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(**within("rag_api_port"), help="Port of the UI; 0 takes a free one.")
-    ] = 3000,
+        int | None, typer.Option(**within("rag_ui_port"), help="Port of the UI: RAG_UI_PORT.")
+    ] = None,
     api_port: Annotated[
         int | None, typer.Option(**within("rag_api_port"), help="Port of the API: RAG_API_PORT.")
     ] = None,
@@ -64,10 +64,10 @@ def up(
         home.mkdir(parents=True, exist_ok=True)
         with _only_one(home / "up.lock"):
             database = open_migrated(settings)
-            port = port or _free_port(host)
-            refuse_taken(host, port, "--port")
+            port = (settings.rag_ui_port if port is None else port) or _free_port(host)
+            refuse_taken(host, port, "--port, or RAG_UI_PORT")
             url, api_url = f"http://{host}:{port}", None
-            services = _dagster(home, host, port, links=ui_address(settings) or url)
+            services = [*_dagster(home, host, port, links=ui_address(settings) or url), _watch(url)]
             if api:
                 refuse_open_to_all(settings, database)
                 api_port = _chosen_api_port(settings, api_port, but=port)
@@ -113,6 +113,12 @@ def _api(port: int) -> Service:
     return Service("api", command)
 
 
+def _watch(url: str) -> Service:
+    """What makes documents and versions run without waiting for the sensors."""
+    command = [sys.executable, "-m", "rag_assets.cli.entry", "watch", "--dagster", url]
+    return Service("watch", command)
+
+
 def _dagster(home: Path, host: str, port: int, *, links: str) -> list[Service]:
     """Code server, UI and daemon. UI and daemon load the code from the code server.
 
@@ -138,8 +144,7 @@ def _dagster(home: Path, host: str, port: int, *, links: str) -> list[Service]:
     return [
         Service(
             "code",
-            # Not `dagster code-server`, which stays up when the process with the code dies.
-            [*python, "dagster", "api", "grpc", "-m", "rag_assets.definitions",
+            [*python, "rag_assets.defs.code_server", "-m", "rag_assets.definitions",
              "-h", "127.0.0.1", "-p", str(code_port), "--location-name", "rag_assets",
              "--use-python-environment-entry-point", "--log-level", "warning"],
             environment,
@@ -176,7 +181,7 @@ def _chosen_api_port(settings: Settings, port: int | None, *, but: int) -> int:
     host = settings.rag_api_host
     port = settings.rag_api_port if port is None else port
     port = port or _free_port(host)
-    refuse_taken(host, port, "--api-port", but=but)
+    refuse_taken(host, port, "--api-port, or RAG_API_PORT", but=but)
     return port
 
 

@@ -6,12 +6,19 @@ series; after an upgrade ``rag_assets_tests/defs/test_dagster_private.py`` shows
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, cast
 
 import dagster as dg
+from dagster._cli.api import grpc_command
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
@@ -19,7 +26,14 @@ from dagster._core.errors import (
     DagsterAssetCheckFailedError,
     DagsterUserCodeUnreachableError,
 )
-from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
+from dagster._core.events import (
+    AssetMaterializationPlannedData,
+    DagsterEvent,
+    DagsterEventType,
+    StepMaterializationData,
+)
+from dagster._core.events.log import EventLogEntry
+from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._core.storage import tags
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
@@ -30,8 +44,10 @@ from dagster._core.storage.event_log.schema import (
 )
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._grpc.server import DagsterApiServer
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import pack_value, serialize_value
+from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 
 from rag_assets.operations.sql.dagster_state import ProcessFault
 
@@ -54,6 +70,32 @@ WILL_RETRY_TAG = tags.WILL_RETRY_TAG
 """On a failed run that will be retried."""
 RETRIED_BY_TAG = tags.AUTO_RETRY_RUN_ID_TAG
 """On a failed run: the id of its retry."""
+
+
+def use_engine(storage: DagsterPostgresStorage, engine: Any) -> None:
+    """Let the three storages of an instance take their connections from one SQLAlchemy engine."""
+    for part in (storage.event_log_storage, storage.run_storage, storage.schedule_storage):
+        cast("Any", part)._engine = engine
+
+
+def is_in_postgres(instance: dg.DagsterInstance) -> bool:
+    """Whether the instance has its events, and with them its runs, in PostgreSQL."""
+    return isinstance(instance.event_log_storage, PostgresEventLogStorage)
+
+
+def serve_code(options: Sequence[str], runs: BaseContext) -> None:
+    """Serve the definitions as ``dagster api grpc`` does with these options.
+
+    :param runs: the context in which the process of each run is started; Dagster always spawns it.
+    """
+    prepare = DagsterApiServer.__init__
+
+    def prepare_and_replace(self: Any, *args: Any, **options: Any) -> None:
+        prepare(self, *args, **options)
+        self._mp_ctx = runs
+
+    cast("Any", DagsterApiServer).__init__ = prepare_and_replace
+    grpc_command(list(options))
 
 
 def options_of(
@@ -84,30 +126,127 @@ def mark_planned(
         )
 
 
-def report_evaluation(
-    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
-    evaluation: dg.AssetCheckEvaluation,
-) -> None:
-    """Report a partition's evaluation as this run's: outside of runs only the first is taken.
+@dataclass(frozen=True)
+class Step:
+    """The step of a run that events are reported for."""
 
-    A result that a check returns is of the run's only partition.
+    run_id: str
+    job_name: str
+    key: str | None
+
+
+RUNLESS = Step(RUNLESS_RUN_ID, RUNLESS_JOB_NAME, None)
+"""For events outside of runs."""
+
+
+def step_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Step:
+    """Return the step that is being executed."""
+    step = context.op_execution_context.get_step_execution_context().step
+    return Step(context.run.run_id, context.run.job_name, step.key)
+
+
+def store_materializations(
+    instance: dg.DagsterInstance, events: Sequence[dg.AssetMaterialization], step: Step = RUNLESS
+) -> None:
+    """Store materializations, those of one asset in one statement: 0.3 ms each instead of 12.
+
+    Dagster updates an asset's entry from the last event alone, so that assets must not be mixed.
     """
-    step = context.op_execution_context.get_step_execution_context()
-    context.instance.report_dagster_event(
-        DagsterEvent.asset_check_evaluation(step, evaluation), run_id=context.run.run_id
+    of_asset: defaultdict[dg.AssetKey, list[EventLogEntry]] = defaultdict(list)
+    kind = DagsterEventType.ASSET_MATERIALIZATION
+    for one in events:
+        of_asset[one.asset_key].append(_entry(step, kind, StepMaterializationData(one)))
+    for entries in of_asset.values():
+        instance.event_log_storage.store_event_batch(entries)
+
+
+def store_evaluations(
+    instance: dg.DagsterInstance, evaluations: Sequence[dg.AssetCheckEvaluation], step: Step
+) -> None:
+    """Store evaluations of one check, one per partition, as this run's.
+
+    A result that a check returns is of the run's only partition, and outside of runs Dagster takes
+    only the first evaluation. On PostgreSQL all are stored in one transaction.
+    """
+    if not evaluations:
+        return
+    kind = DagsterEventType.ASSET_CHECK_EVALUATION
+    entries = [_entry(step, kind, evaluation) for evaluation in evaluations]
+    storage = instance.event_log_storage
+    if not isinstance(storage, PostgresEventLogStorage):
+        for entry in entries:
+            instance.handle_new_event(entry)
+        return
+    executions = AssetCheckExecutionsTable
+    with storage.index_transaction() as connection:
+        statement = storage.prepare_insert_event_batch(entries)
+        stored = connection.execute(statement.returning(SqlEventLogStorageTable.c.id)).scalars()
+        rows = [_execution(*one) for one in zip(entries, evaluations, stored, strict=True)]
+        same = ("asset_key", "check_name", "run_id")
+        connection.execute(  # a run over partitions has planned rows
+            executions.delete().where(
+                *(executions.c[name] == rows[0][name] for name in same),
+                executions.c.partition.in_([row["partition"] for row in rows]),
+            )
+        )
+        connection.execute(executions.insert().values(rows))
+
+
+def _entry(step: Step, kind: DagsterEventType, data: Any) -> EventLogEntry:
+    happened = DagsterEvent(kind.value, step.job_name, step_key=step.key, event_specific_data=data)
+    make: Callable[..., EventLogEntry] = EventLogEntry  # its constructor has no types
+    return make(
+        error_info=None,
+        level=logging.INFO,
+        user_message="",
+        run_id=step.run_id,
+        timestamp=time.time(),
+        step_key=step.key,
+        job_name=step.job_name,
+        dagster_event=happened,
     )
 
 
+def _execution(
+    entry: EventLogEntry, evaluation: dg.AssetCheckEvaluation, event_id: int
+) -> dict[str, Any]:
+    status, target = AssetCheckExecutionRecordStatus, evaluation.target_materialization_data
+    return {
+        "asset_key": evaluation.asset_key.to_string(),
+        "check_name": evaluation.check_name,
+        "partition": evaluation.partition,
+        "run_id": entry.run_id,
+        "execution_status": (status.SUCCEEDED if evaluation.passed else status.FAILED).value,
+        "evaluation_event": serialize_value(entry),
+        "evaluation_event_timestamp": datetime.fromtimestamp(entry.timestamp, UTC).replace(
+            tzinfo=None
+        ),
+        "evaluation_event_storage_id": event_id,
+        "materialization_event_storage_id": target.storage_id if target else None,
+    }
+
+
 def check_targets(
-    instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str
-) -> AssetCheckEvaluationTargetMaterializationData | None:
-    """The partition's last materialization: an evaluation of any other reads as not executed."""
-    wanted = dg.AssetRecordsFilter(asset, asset_partitions=[partition])
-    for record in instance.fetch_materializations(wanted, limit=1).records:
-        return AssetCheckEvaluationTargetMaterializationData(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, partitions: Sequence[str]
+) -> Mapping[str, AssetCheckEvaluationTargetMaterializationData]:
+    """The last materialization of each of these partitions that has one.
+
+    An evaluation of any other reads as not executed.
+    """
+    last = instance.event_log_storage.get_latest_storage_id_by_partition(
+        asset, DagsterEventType.ASSET_MATERIALIZATION, set(partitions)
+    )
+    if not last:
+        return {}
+    found = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset, storage_ids=list(last.values())), limit=len(last)
+    )
+    return {
+        str(record.partition_key): AssetCheckEvaluationTargetMaterializationData(
             storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
         )
-    return None
+        for record in found.records
+    }
 
 
 def failed_partitions(

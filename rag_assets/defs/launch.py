@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -40,7 +41,10 @@ _HEARTBEAT_TOLERANCE_S = 45.0
 
 @dataclass(frozen=True)
 class JobResult:
-    """Result of a run of ``bible_embeddings``; it succeeded if there are no failures."""
+    """Result of a run of ``bible_embeddings``; it succeeded if there are no failures.
+
+    :param waiting: texts in the provider's batches, and when the last of them is ``due``.
+    """
 
     version: str
     verses: int
@@ -53,6 +57,8 @@ class JobResult:
     checks_passed: int
     failures: tuple[str, ...]
     run_id: str
+    waiting: int = 0
+    due: datetime | None = None
 
 
 def open_instance() -> dg.DagsterInstance:
@@ -263,6 +269,12 @@ def _summary(code: str, result: dg.ExecuteInProcessResult) -> JobResult:
         for name, value in event.materialization.metadata.items():
             if isinstance(value.value, int | float):
                 numbers[name] = value.value
+    observed = {
+        name: value.value
+        for event in result.get_asset_observation_events()
+        for name, value in event.asset_observation_data.asset_observation.metadata.items()
+    }
+    due: Any = observed.get("due")
     checks = result.get_asset_check_evaluations()
     failures = [f"{check.check_name}: {check.description}" for check in checks if not check.passed]
     failures += _step_failures(result)
@@ -278,6 +290,8 @@ def _summary(code: str, result: dg.ExecuteInProcessResult) -> JobResult:
         checks_passed=sum(check.passed for check in checks),
         failures=tuple(failures),
         run_id=result.run_id,
+        waiting=int(str(observed.get("waiting", 0))),
+        due=datetime.fromtimestamp(due, UTC) if due else None,
     )
 
 

@@ -3,17 +3,19 @@
 Settings are read and the database is opened when a run starts, never when definitions are loaded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import dagster as dg
 
+from rag_assets import tracing
 from rag_assets.errors import DatabaseUnavailableError
 from rag_assets.postgres.database import Database, open_database
 from rag_assets.postgres.migrations import open_migrated
 from rag_assets.postgres.run_sessions import named_for_run
-from rag_assets.progress import Progress
+from rag_assets.progress import LogLines, Progress, never_silent
 from rag_assets.settings.model import Settings, load_settings
 
 
@@ -30,12 +32,19 @@ class CorpusResource:
     progress: Progress | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
+    @contextmanager
+    def reporting(self, log: Callable[[str], None]) -> Iterator[Progress]:
+        """Progress of one step, which is never silent for long, to a run's log by default."""
+        with never_silent(self.progress or LogLines(log)) as progress:
+            yield progress
+
 
 def open_corpus(
     settings: Settings | None = None, *, progress: Progress | None = None
 ) -> CorpusResource:
     """Read the settings, open the database and migrate it."""
     settings = settings or load_settings()
+    tracing.set_up(settings, "rag_assets-runs")
     return CorpusResource(settings, open_migrated(settings), progress)
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any
 
@@ -42,6 +42,9 @@ from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import Space, document_roles, register_space
 
 log = logging.getLogger("rag_assets.documents")
+_REPORTED_TOGETHER = 100
+_REPORT_AFTER_S = 1.0
+"""Dagster stores 100 events in the time of three."""
 
 
 def process_documents(
@@ -54,7 +57,7 @@ def process_documents(
     keys: Sequence[str] | None = None,
     force: bool = False,
     progress: Progress | None = None,
-    on_outcome: Callable[[DocumentOutcome], None] = lambda _: None,
+    on_outcomes: Callable[[Sequence[DocumentOutcome]], None] = lambda _: None,
 ) -> RunSummary:
     """Process up to RAG_DOCUMENTS_PER_RUN waiting documents of a lane, or one of the large lane.
 
@@ -64,7 +67,8 @@ def process_documents(
     :param keys: process these documents, whatever their lane and state: documents that are up to
         date end as ``unchanged``, and dead letters are retried.
     :param force: re-read the files of selected documents even if nothing has changed.
-    :param on_outcome: called with each outcome, in the caller's thread.
+    :param on_outcomes: called with new outcomes, in the caller's thread, at most a second after
+        they have been recorded.
     :raises ConfigurationError: there is no key for the provider.
     :raises RagAssetsError: an error of the provider or the database that affects all documents.
         The documents that the run held are requeued and reported as ``waiting``; embeddings that
@@ -78,17 +82,18 @@ def process_documents(
     shown.start(lane if lane and keys is None else "documents", _expected(database, lane, keys))
     reported: set[str] = set()
 
-    def report(outcome: DocumentOutcome) -> None:
-        reported.add(outcome.key)
-        shown.advance(1)
-        on_outcome(outcome)
+    def report(outcomes: Sequence[DocumentOutcome]) -> None:
+        reported.update(outcome.key for outcome in outcomes)
+        shown.advance(len(outcomes))
+        on_outcomes(outcomes)
 
     order = Order(run_id, None if keys is not None else lane, keys, force)
     summary = _run(database, settings, inbox, order, shown, report)
     if keys is not None:
-        for outcome in _not_processed(database, [key for key in keys if key not in reported]):
+        rest = _not_processed(database, [key for key in keys if key not in reported])
+        for outcome in rest:
             summary.add(outcome)
-            report(outcome)
+        report(rest)
     return summary
 
 
@@ -106,12 +111,9 @@ def _run(
     inbox: Files,
     order: Order,
     progress: Progress,
-    report: Callable[[DocumentOutcome], None],
+    report: Callable[[Sequence[DocumentOutcome]], None],
 ) -> RunSummary:
-    """Work in another thread, and report the outcomes in this one.
-
-    Reporting takes Dagster 15 ms per document, which would block the event loop.
-    """
+    """Work in another thread, and report the outcomes in this one, several at a time."""
     outcomes: SimpleQueue[DocumentOutcome | None] = SimpleQueue()
     running = _Running()
     jobs = JobLog(order.run_id, outcomes.put)
@@ -121,12 +123,28 @@ def _run(
         )
         work.add_done_callback(lambda _: outcomes.put(None))
         try:
-            while (outcome := outcomes.get()) is not None:
-                report(outcome)
+            for batch in _batches(outcomes):
+                report(batch)
         except BaseException:  # an operator or Dagster stops the run: return its documents
             running.stop()
             raise
     return work.result()
+
+
+def _batches(outcomes: SimpleQueue[DocumentOutcome | None]) -> Iterator[list[DocumentOutcome]]:
+    """Group outcomes until ``None`` comes: a batch is full, or its first one is a second old."""
+    while (first := outcomes.get()) is not None:
+        batch, until = [first], time.monotonic() + _REPORT_AFTER_S
+        while len(batch) < _REPORTED_TOGETHER:
+            try:
+                following = outcomes.get(timeout=max(0.0, until - time.monotonic()))
+            except Empty:
+                break
+            if following is None:
+                yield batch
+                return
+            batch.append(following)
+        yield batch
 
 
 class _Running:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -15,6 +15,7 @@ from rag_assets.embedding.profile import Overrides, Profile
 from rag_assets.errors import ConfigurationError, ProviderAnswerError
 from rag_assets.settings.instructions import Kind
 from rag_assets.settings.model import Settings
+from rag_assets.tracing import Attributes, Span, span
 from rag_assets.vectors.sql.spaces import SpaceSpec
 
 if TYPE_CHECKING:
@@ -87,6 +88,24 @@ class ProbedEmbedder(Embedder, Protocol):
 
         :raises RagAssetsError: as :meth:`embed`.
         """
+
+
+def embedding_span(
+    spec: SpaceSpec, texts: int, *, server: str | None = None
+) -> AbstractContextManager[Span]:
+    """The span of one request; the embedder sets its tokens.
+
+    :param server: the address of the server that embeds, if there is one.
+    """
+    about: Attributes = {
+        "gen_ai.operation.name": "embeddings",
+        "gen_ai.provider.name": spec.provider,
+        "gen_ai.request.model": spec.model,
+        "gen_ai.embeddings.dimension.count": spec.dimensions,
+        "server.address": server,
+        "rag_assets.texts": texts,
+    }
+    return span(f"embeddings {spec.model}", about, kind="CLIENT" if server else "INTERNAL")
 
 
 def normalised(

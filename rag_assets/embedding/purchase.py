@@ -154,6 +154,12 @@ class Purchaser:
             await self._find_profile(exchange, probe=True)
         return self.purchase.profile
 
+    async def profile(self) -> Profile | None:
+        """As :meth:`probe`, unless it is stored already."""
+        async with self._exchange() as exchange:
+            await self._find_profile(exchange)
+        return self.purchase.profile
+
     async def _embed_all(self, texts: Sequence[Text]) -> None:
         """Request all that this run can claim, several batches at a time."""
         async with self._exchange() as exchange:

@@ -22,6 +22,7 @@ from rag_assets.index.query_classes import (
     summary_of,
 )
 from rag_assets.index.questions import held_out_queries
+from rag_assets.index.reuse import INPUTS, inputs_of, reused, why_reused
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.explained import indexes_used
 from rag_assets.index.sql.generations import index_subject
@@ -35,7 +36,7 @@ from rag_assets.retrieval.sql.chunks import CHUNKS
 from rag_assets.retrieval.sql.verses import VERSES
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql import code_sets
-from rag_assets.vectors.sql.check_results import record_check
+from rag_assets.vectors.sql.check_results import check_results, record_check
 from rag_assets.vectors.sql.code_sets import use_columns
 from rag_assets.vectors.sql.indexes import live_indexes
 from rag_assets.vectors.sql.nearest import prepare_connection
@@ -95,7 +96,7 @@ def judge_index(
 ) -> Iterator[IndexVerdict]:
     """Run the checks on the generation decided on, and record each result as evidence.
 
-    A check that cannot be measured fails.
+    A check that cannot be measured fails. One that nothing has changed for is not measured again.
     """
     with database.connect(autocommit=True) as connection:
         decision = generations.last_decision(connection, table)
@@ -115,9 +116,17 @@ def judge_index(
         codes = codes_of(connection, table, use)
         target = target_of(table, scopes, generation, settings.pg_ivfflat_probes, codes)
         served = served_on_trial(connection, target)
+        results = check_results(connection, table)
     case = Trial(database, settings, generation, target, served, queries, wanted, progress)
+    subject, facts = index_subject(decision.generation, use), _facts(case)
+    inputs = inputs_of(settings, revision=seen.number, facts=facts | {"scopes": dict(scopes)})
     for check in CHECKS_OF[table.corpus]:
         if check not in wanted:
+            continue
+        if not gone and (last := reused(check, subject, results, inputs, settings)):
+            why = why_reused(last)
+            progress.say(f"{check}: {why}")
+            yield IndexVerdict(check, subject, (), {**last.measured, "reused": why}, why)
             continue
         progress.say(f"checking {check}")
         if gone or not scopes:
@@ -125,25 +134,26 @@ def judge_index(
             outcome = Outcome(missing, {}, "there is nothing to measure")
         else:
             outcome = _evaluate(check, case)
-        verdict = IndexVerdict(
-            check,
-            index_subject(decision.generation, use),
-            outcome.failures,
-            {**_facts(case), **outcome.measured},
-            outcome.summary,
-        )
-        with database.connect() as connection:
-            record_check(
-                connection,
-                table,
-                subject=verdict.subject,
-                check=check,
-                reasons=verdict.failures,
-                measured=verdict.measured,
-                revision=seen.number,
-                run_id=run_id,
-            )
+        measured = {**facts, **outcome.measured, INPUTS: inputs}
+        verdict = IndexVerdict(check, subject, outcome.failures, measured, outcome.summary)
+        _record(database, table, verdict, revision=seen.number, run_id=run_id)
         yield verdict
+
+
+def _record(
+    database: Database, table: VectorTable, verdict: IndexVerdict, *, revision: int, run_id: str
+) -> None:
+    with database.connect() as connection:
+        record_check(
+            connection,
+            table,
+            subject=verdict.subject,
+            check=verdict.check,
+            reasons=verdict.failures,
+            measured=verdict.measured,
+            revision=revision,
+            run_id=run_id,
+        )
 
 
 def _fix(table: VectorTable) -> str:
@@ -238,13 +248,13 @@ def _without_code(case: Trial) -> tuple[str, ...]:
         return ()
     with case.database.connect() as connection:
         missing = code_sets.count_uncoded(connection, table, codes.code_set)
-    return (uncoded(missing, _fix(table)),) if missing else ()
+    return (uncoded(missing),) if missing else ()
 
 
-def uncoded(count: int, fix: str) -> str:
+def uncoded(count: int) -> str:
     """The failure message for vectors without a code."""
     vectors = "1 vector has" if count == 1 else f"{count:,} vectors have"
-    return f"{vectors} no code, so that no search finds them: {fix}"
+    return f"{vectors} no code, so that no search finds them"
 
 
 def _recall(case: Trial) -> Outcome:

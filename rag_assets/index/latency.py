@@ -1,4 +1,8 @@
-"""The latency check: a search as applications send it, alone and under load."""
+"""The latency check: a search as applications send it, alone and under load.
+
+While texts are embedded, the machine is busy with that. A failure then refuses the release, and is
+no evidence against the index: another build would change nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,14 @@ from dataclasses import asdict
 from rag_assets.index.cases import EVERYTHING, request_of
 from rag_assets.index.sql.generations import Generation
 from rag_assets.index.trial import Outcome, Trial
+from rag_assets.postgres import locks
+from rag_assets.postgres.database import Database
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.timing import WARM_UP, Latency, latency_of, measure_latency
 from rag_assets.settings.model import Settings
 
+EMBEDDING = "embedding_meanwhile"
+"""The figure that says whether texts were embedded during the measurement."""
 _PROD_LISTS, _PROD_PROBES = 1000, 10  # the objective assumes at least these
 
 
@@ -24,6 +32,7 @@ def measured_latency(case: Trial) -> Outcome:
     largest = max(scopes, key=lambda scope: scopes[scope])
     measured: dict[str, Latency] = {}
     figures: dict[str, float] = {}
+    embedding = _embedding(case.database)
     part = "version" if case.target.table.corpus == "bible" else "language"
     for name, confined, stable in (
         (EVERYTHING, tuple(scopes), EVERYTHING),
@@ -38,14 +47,16 @@ def measured_latency(case: Trial) -> Outcome:
                     case.database, case.settings, case.served, request, case.queries,
                     concurrency=concurrency,
                 )  # fmt: skip
+            embedding = _embedding(case.database) or embedding
             measured[f"{name}, concurrency {concurrency}"] = found
             figures[f"p95_ms_{stable}_concurrency_{concurrency}"] = round(found.p95_ms, 2)
     slo_ms = case.settings.rag_slo_p95_ms
     listed = ", ".join(f"{found.p95_ms:.0f} ms {name}" for name, found in measured.items())
     return Outcome(
-        judge_latency(measured, slo_ms=slo_ms),
+        judge_latency(measured, slo_ms=slo_ms, embedding=embedding),
         {
             **figures,
+            EMBEDDING: embedding,
             "slo_ms": slo_ms,
             "latency": {name: asdict(found) for name, found in measured.items()},
             "production_conditions": production_conditions(
@@ -56,10 +67,21 @@ def measured_latency(case: Trial) -> Outcome:
     )
 
 
-def judge_latency(measured: Mapping[str, Latency], *, slo_ms: float) -> tuple[str, ...]:
-    """Latencies that miss the objective. Pure."""
+def _embedding(database: Database) -> bool:
+    with database.connect() as connection:
+        return locks.has_living_owners(connection)
+
+
+def judge_latency(
+    measured: Mapping[str, Latency], *, slo_ms: float, embedding: bool = False
+) -> tuple[str, ...]:
+    """Latencies that miss the objective. Pure.
+
+    :param embedding: texts were embedded meanwhile.
+    """
+    meanwhile = " while texts were being embedded" if embedding else ""
     return tuple(
-        f"{name}: P95 {latency.p95_ms:.0f} ms is over {slo_ms:.0f} ms"
+        f"{name}: P95 {latency.p95_ms:.0f} ms is over {slo_ms:.0f} ms{meanwhile}"
         for name, latency in measured.items()
         if latency.p95_ms > slo_ms
     )

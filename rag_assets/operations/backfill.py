@@ -7,29 +7,35 @@ left to ``defs``.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from urllib.parse import urlencode
 
 from rag_assets.bible.plan import (
+    SpacePlan,
     embeddable_versions,
     known_versions,
     plan_known,
 )
 from rag_assets.bible.quality import complete_versions
-from rag_assets.documents.sql.documents import queue_counts
 from rag_assets.documents.sql.lanes import paused_lanes
-from rag_assets.documents.sql.queue import requeue_unembedded
-from rag_assets.errors import CorpusError
+from rag_assets.embedding.batch_choice import Choice, Requests, choose, has_batches
+from rag_assets.embedding.sql.batches import next_attempt
+from rag_assets.embedding.sql.waits import waiting_runs
+from rag_assets.errors import ConfigurationError, CorpusError
 from rag_assets.lanes import BIBLE_LANE, runs_at_once
 from rag_assets.operations.sql import backfill
 from rag_assets.operations.sql.dagster_state import UNDER_WAY, TaggedRun, tagged_runs
 from rag_assets.operations.windows import Window, backfill_windows
 from rag_assets.postgres.database import Connection
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.prices import cost_of, price_setting, together, usd_per_million_tokens
-from rag_assets.vectors.sql.spaces import document_roles, register_space
+from rag_assets.vectors.prices import (
+    BATCH_PRICE,
+    price_setting,
+    together,
+)
+from rag_assets.vectors.sql.spaces import find_space
 from rag_assets.visible import count
 
 WINDOW_TAG = "rag/window"
@@ -38,7 +44,6 @@ ESTIMATE_TAG = "rag/estimated_usd"
 """Tag of a window's runs: the cost that was expected."""
 _PARTITION_TAG = "dagster/partition"
 _ROOT_TAG = "dagster/root_run_id"
-DOCUMENTS_AT_ONCE = 500
 _ROUNDING = 1e-9
 
 
@@ -70,6 +75,8 @@ class Candidate:
 
     :param rows: verses without a vector of their text, summed over the spaces; every verse if the
         version's files changed.
+    :param requests: how its texts are requested.
+    :param why: why so; empty for all of them alike.
     :param problem: why no plan could be made.
     """
 
@@ -77,6 +84,8 @@ class Candidate:
     rows: int = 0
     cost_usd: float = 0.0
     minutes: float = 0.0
+    requests: Requests = "live"
+    why: str = ""
     problem: str | None = None
 
 
@@ -94,11 +103,18 @@ class WindowChoice:
 
     :param passed_over: a sentence for each version that does not fit even a whole window.
     :param held: why the next version, and with it every later one, waits; ``None`` if none waits.
+    :param for_a_run: it waits for a run to end, rather than for the next window or an operator.
     """
 
     start: tuple[Candidate, ...]
     passed_over: tuple[str, ...] = ()
     held: str | None = None
+    for_a_run: bool = False
+
+    @property
+    def due(self) -> bool:
+        """Whether versions are being started now, or will be later in this window."""
+        return bool(self.start) or self.for_a_run
 
 
 @dataclass(frozen=True)
@@ -127,7 +143,7 @@ def choose_versions(
     """
     start: list[Candidate] = []
     passed_over: list[str] = []
-    held = None
+    held, for_a_run = None, False
     usd, minutes = left.usd + _ROUNDING, left.minutes + _ROUNDING
     for one in candidates:
         if one.problem is not None:
@@ -141,13 +157,14 @@ def choose_versions(
         elif one.minutes > minutes:
             held = f"it would take about {one.minutes:.0f} min, {max(0.0, minutes):.0f} are left"
         elif len(start) == room:
-            held = "the maximum number of runs is under way"
+            held, for_a_run = "the maximum number of runs is under way", True
         else:
             start.append(one)
             usd -= one.cost_usd
             minutes -= one.minutes
         if held:
-            return WindowChoice(tuple(start), tuple(passed_over), f"{one.code} waits: {held}")
+            waits = f"{one.code} waits: {held}"
+            return WindowChoice(tuple(start), tuple(passed_over), waits, for_a_run)
     return WindowChoice(tuple(start), tuple(passed_over))
 
 
@@ -201,8 +218,10 @@ def remaining_budget(
     runs: Sequence[WindowRun],
     now: datetime,
 ) -> Budget:
-    """Return the remaining budget of an open window."""
+    """Return the remaining budget of an open window. A run waiting for its batch is under way."""
     spent = backfill.spent_by_runs(connection, frozenset().union(*(r.ledger_ids for r in runs)))
+    waiting = set(waiting_runs(connection).values())
+    runs = [replace(run, under_way=run.under_way or bool(run.ledger_ids & waiting)) for run in runs]
     usd = committed(runs, spent) + backfill.documents_cost(connection, window.opens)
     return Budget(settings.rag_backfill_budget_usd - usd, window.minutes_left(now))
 
@@ -271,6 +290,13 @@ def candidates(
 
     Planning 31,000 verses takes a second, or 0.1 s if the checks have found them complete.
     """
+    asked: list[bool] = []
+
+    def available(settings: Settings) -> bool:
+        if not asked:  # once for all versions
+            asked.append(has_batches(settings))
+        return asked[0]
+
     known = known_versions(connection, settings)
     complete = complete_versions(connection, settings)
     codes = in_order(embeddable_versions(known, warn=warn), settings.rag_backfill_order)
@@ -284,18 +310,46 @@ def candidates(
         except CorpusError as error:
             yield Candidate(code, problem=str(error))
             continue
-        cost = together(plan.cost_usd for plan in plans)
-        if cost is None:
-            roles = {plan.role for plan in plans if plan.cost_usd is None}
-            unknown = " and ".join(map(price_setting, sorted(roles)))
-            yield Candidate(code, problem=f"its cost is unknown: set {unknown}")
-            continue
-        yield Candidate(
-            code,
-            rows=sum(plan.rows for plan in plans),
-            cost_usd=cost,
-            minutes=sum(plan.minutes for plan in plans),
-        )
+        yield _candidate(connection, settings, code, plans, available)
+
+
+def _candidate(
+    connection: Connection,
+    settings: Settings,
+    code: str,
+    plans: Sequence[SpacePlan],
+    available: Callable[[Settings], bool],
+) -> Candidate:
+    """A planned version, at the price and in the time of the way that suits it."""
+    cost = together(plan.cost_usd for plan in plans)
+    if cost is None:
+        roles = {plan.role for plan in plans if plan.cost_usd is None}
+        unknown = " and ".join(map(price_setting, sorted(roles)))
+        return Candidate(code, problem=f"its cost is unknown: set {unknown}")
+    rows = sum(plan.rows for plan in plans)
+    try:
+        choice = _choice(connection, settings, code, plans, available)
+    except ConfigurationError as error:
+        return Candidate(code, problem=str(error))
+    if not choice.batch:
+        minutes = sum(plan.minutes for plan in plans)
+        return Candidate(code, rows, cost, minutes, why=choice.why)
+    # A batch takes no time of the window's.
+    return Candidate(code, rows, cost * BATCH_PRICE, requests="batch", why=choice.why)
+
+
+def _choice(
+    connection: Connection,
+    settings: Settings,
+    code: str,
+    plans: Sequence[SpacePlan],
+    available: Callable[[Settings], bool],
+) -> Choice:
+    """Whether a version's texts go into batches: all of them, or none."""
+    largest = max(plans, key=lambda plan: plan.texts)
+    space = find_space(connection, settings, largest.role)
+    attempt = next_attempt(connection, space, code) if space else 1
+    return choose(settings, settings.rag_backfill_requests, largest.texts, attempt, available)
 
 
 def choose_now(
@@ -321,49 +375,12 @@ def choose_now(
         return WindowChoice((), held=f"the lane {BIBLE_LANE} is paused: {pause.reason}")
     maximum = runs_at_once(settings)[BIBLE_LANE]
     if at_work >= maximum:
-        return WindowChoice((), held=f"{at_work} runs of the lane {BIBLE_LANE} are under way")
-    seen = {run.version for run in runs}.union(busy)
+        busy_lane = f"{at_work} runs of the lane {BIBLE_LANE} are under way"
+        return WindowChoice((), held=busy_lane, for_a_run=True)
+    seen = {run.version for run in runs}.union(busy, waiting_runs(connection))
     return choose_versions(
         candidates(connection, settings, without=seen, warn=warn),
         left=remaining_budget(connection, settings, window, runs, now),
         whole=whole_budget(settings, window),
         room=maximum - at_work,
     )
-
-
-def requeue_documents(
-    connection: Connection, settings: Settings, window: Window, usd: float
-) -> tuple[int, int]:
-    """Requeue documents embedded with another model, for at most ``usd``: (requeued, remaining).
-
-    Runs in one transaction. Takes at most :data:`DOCUMENTS_AT_ONCE`, and none that has been
-    processed since the window opened.
-    """
-    if not any(lane.ready for lane in queue_counts(connection).values()):
-        return 0, 0
-    roles = document_roles(settings)
-    requeued = waiting = 0
-    with connection.transaction():
-        for place, role in enumerate(roles):
-            # A document without small vectors most likely lacks the large ones, too.
-            price = together(usd_per_million_tokens(settings, one) for one in roles[place:])
-            done = requeue_unembedded(
-                connection,
-                register_space(connection, settings, role),
-                limit=DOCUMENTS_AT_ONCE,
-                tokens=_affordable(usd, price),
-                before=window.opens,
-            )
-            cost = cost_of(done.tokens, price) or 0.0
-            if done.documents:
-                backfill.add_documents_cost(connection, window.opens, done.documents, cost)
-            usd -= cost
-            requeued, waiting = requeued + done.documents, waiting + done.left
-    return requeued, waiting
-
-
-def _affordable(usd: float, usd_per_million: float | None) -> float:
-    """Return the tokens that this much buys; none at an unknown price."""
-    if usd_per_million is None:
-        return 0.0
-    return max(0.0, usd) * 1e6 / usd_per_million if usd_per_million else float("inf")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from rag_assets.operations.findings import Finding, View, rule, span
 from rag_assets.operations.job_failures import RETRY_CHANCE, split_explained
 from rag_assets.postgres import pgvector_faults
+from rag_assets.retrieval.sql.live_recall import ENOUGH, WINDOW_H
 from rag_assets.vectors.sql.tables import DOCUMENTS
 from rag_assets.visible import count
 
@@ -106,6 +108,64 @@ def job_failed(view: View) -> Iterator[Finding]:
 
 
 @rule(
+    condition="A batch is overdue at the provider, or the provider does not answer for it.",
+    evidence="the batch, its version, and since when it is due, or the error",
+    fix="`rag-assets batches cancel BATCH`: what is answered is kept, the rest requested again",
+)
+def batch_late(view: View) -> Iterator[Finding]:
+    seen = view.snapshot
+    for batch in seen.corpus.batches if seen.corpus else ():
+        if batch.state != "submitted":
+            continue
+        named = f"batch {batch.batch_id} of {batch.version_code}"
+        cancel = f"`rag-assets batches cancel {batch.batch_id}`"
+        if batch.message:
+            began = batch.submitted_at or batch.prepared_at
+            give_up = f"correct that, or `rag-assets batches give-up {batch.batch_id}`"
+            yield Finding("batch", "warning", f"{named}: {batch.message}", give_up, began)
+        elif batch.due_at is not None and batch.due_at < seen.now:
+            late = span((seen.now - batch.due_at).total_seconds())
+            fact = f"{named} is {late} overdue at the provider ({batch.provider})"
+            yield Finding("batch", "warning", fact, cancel, batch.due_at)
+
+
+@rule(
+    condition="A batch ended more than an hour ago, and no run has taken its results in.",
+    evidence="the batch, its version, and how long ago it ended",
+    fix="`rag-assets up` runs the sensor `embedding_batches`; or `rag-assets bible embed VERSION`",
+)
+def batch_untaken(view: View) -> Iterator[Finding]:
+    seen = view.snapshot
+    for batch in seen.corpus.batches if seen.corpus else ():
+        if batch.state == "ended" and batch.ended_at and seen.now - batch.ended_at > UNTAKEN:
+            since = span((seen.now - batch.ended_at).total_seconds())
+            yield Finding(
+                "batch",
+                "problem",
+                f"batch {batch.batch_id} of {batch.version_code} ended {since} ago: its results "
+                "are paid for, and not taken in",
+                f"`rag-assets up`, or `rag-assets bible embed {batch.version_code}`; if it "
+                f"was removed: `rag-assets batches give-up {batch.batch_id}`",
+                batch.ended_at,
+            )
+
+
+@rule(
+    condition="The provider refused a batch as a whole within the last day. Its texts are "
+    "requested again, after a second refusal live.",
+    evidence="the batch, its version, and the provider's code",
+    fix="`rag-assets batches list`",
+)
+def batch_failed(view: View) -> Iterator[Finding]:
+    seen = view.snapshot
+    for batch in seen.corpus.batches if seen.corpus else ():
+        if batch.state == "failed":
+            fact = f"batch {batch.batch_id} of {batch.version_code} was refused: {batch.message}"
+            began = batch.ended_at or seen.now
+            yield Finding("batch", "warning", fact, "`rag-assets batches list`", began)
+
+
+@rule(
     condition="There are dead letters: documents that are not retried.",
     evidence="how many, by error class",
     fix="`rag-assets documents dlq`",
@@ -137,9 +197,32 @@ def index_stale(view: View) -> Iterator[Finding]:
 
 
 @rule(
+    condition=f"Of at least {ENOUGH} searches of the last {WINDOW_H} hours that the API repeated "
+    "exactly, recall@10 is under `RAG_LIVE_RECALL_FLOOR`.",
+    evidence="the recall, the plan, and the number of searches",
+    fix="`rag-assets index build`, with `RAG_LIVE_QUERIES=true` so that it is judged by such "
+    "queries",
+)
+def live_recall_low(view: View) -> Iterator[Finding]:
+    corpus, floor = view.snapshot.corpus, view.thresholds.live_recall_floor
+    for one in corpus.live_recall if corpus else ():
+        if one.recall is not None and one.recall < floor and one.compared >= ENOUGH:
+            yield Finding(
+                "release",
+                "warning",
+                f"{one.corpus}: users' searches with the plan {one.plan} find {one.recall:.1%} of "
+                f"what exact search finds, under {floor:.0%} ({one.compared:,} searches of the "
+                f"last {WINDOW_H} hours)",
+                "`rag-assets index build`, with RAG_LIVE_QUERIES=true so that it is judged by such "
+                "queries",
+                view.snapshot.now,
+            )
+
+
+@rule(
     condition="Something is embedded, and nothing is served, or the gate refuses the next release.",
-    evidence="the first reason of the gate",
-    fix="`rag-assets release gate`",
+    evidence="the gate's reasons, by what fixes them, and what automation already does",
+    fix="the command of the first fix that no automation makes, or `rag-assets release gate`",
 )
 def release_held(view: View) -> Iterator[Finding]:
     corpus = view.snapshot.corpus
@@ -147,11 +230,12 @@ def release_held(view: View) -> Iterator[Finding]:
         return
     release = corpus.release
     facts = [] if release.release_id is not None else ["nothing is served yet"]
-    if release.reasons:
-        more = f" (and {len(release.reasons) - 1} more)" if len(release.reasons) > 1 else ""
-        facts.append(f"the gate refuses the next release: {release.reasons[0]}{more}")
+    for fix in release.fixes:
+        more = f" (and {len(fix.reasons) - 1} more)" if len(fix.reasons) > 1 else ""
+        facts.append(f"the gate refuses the next release: {fix.reasons[0]}{more}: {fix.title}")
     if facts:
-        command = "`rag-assets release gate`"
+        commands = [fix.command for fix in release.fixes if not fix.automation]
+        command = commands[0] if commands else "`rag-assets release gate`"
         yield Finding("release", "warning", "; ".join(facts), command, view.snapshot.now)
 
 
@@ -216,14 +300,20 @@ def setting_deprecated(view: View) -> Iterator[Finding]:
         yield Finding("settings", "warning", fact, f"set {instead}", view.snapshot.now)
 
 
+UNTAKEN = timedelta(hours=1)
+
 CORPUS_RULES = (
     migrations_pending,
     database_unread,
     pgvector_outdated,
     incident_open,
     job_failed,
+    batch_late,
+    batch_untaken,
+    batch_failed,
     dead_letters,
     index_stale,
+    live_recall_low,
     release_held,
     provenance_unknown,
     audit_differences,

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, product
-from typing import TypeVar
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from rag_assets.audit.model import KINDS
@@ -21,20 +20,25 @@ from rag_assets.documents.sql.attempts import AttemptTotals
 from rag_assets.documents.sql.documents import LaneCounts
 from rag_assets.errors import DocumentError, WorkerLostError
 from rag_assets.lanes import DOCUMENT_LANES, LANES, Lane
+from rag_assets.operations.family import Labels, Name, by_name, counter, gauge, single
 from rag_assets.operations.sql.dagster_state import UNDER_WAY, RunTotals
 from rag_assets.operations.sql.failed_runs import FailedRun
 from rag_assets.operations.sql.metrics import (
+    BatchFigures,
     DagsterFigures,
     ProviderFigures,
     QueueFigures,
     ReleaseFigures,
 )
 from rag_assets.operations.sql.vector_metrics import CheckNow, VectorsNow
+from rag_assets.retrieval.sql.live_recall import LiveRecall
 from rag_assets.settings.model import Settings
 
 OUTCOMES = ("succeeded", "failed", "dead", "lost", "returned", "superseded")
 TO_THEIR_END = ("succeeded", "failed", "dead")
 """Outcomes with a meaningful duration: a lost attempt's is its lease, a returned one's is zero."""
+OPEN_BATCHES = ("prepared", "submitted", "ended")
+CLOSED_BATCHES = ("done", "failed", "given up")
 INCIDENT_STATES = ("open", "recovering", "escalated")
 DAEMON_PARTS = (
     *("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR"),
@@ -42,32 +46,6 @@ DAEMON_PARTS = (
 )
 """Parts without which work stops; one that never ran has an infinite age."""
 NO_LANE = "none"
-
-Labels = tuple[str, ...]
-Samples = Iterable[tuple[Labels, float]]
-Name = TypeVar("Name", bound=str)
-
-
-def _gauge(name: str, text: str, labels: Labels, samples: Samples) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for values, value in samples:
-        family.add_metric(values, value)
-    return family
-
-
-def _counter(name: str, text: str, labels: Labels, samples: Samples) -> Metric:
-    family = CounterMetricFamily(name, text, labels=labels)
-    for values, value in samples:
-        family.add_metric(values, value)
-    return family
-
-
-def _single(name: str, text: str, value: float) -> Metric:
-    return _gauge(name, text, (), [((), value)])
-
-
-def _by(values: Mapping[Name, float]) -> Samples:
-    return [((key,), value) for key, value in values.items()]
 
 
 def _with(known: Sequence[Name], found: Iterable[Name]) -> tuple[Name, ...]:
@@ -79,40 +57,45 @@ def of_exporter(
     *, up: Mapping[str, bool], seconds: Mapping[str, float], free_bytes: Mapping[str, int]
 ) -> Iterator[Metric]:
     """Yield whether the databases answer, and how long reading took."""
-    yield _gauge(
+    yield gauge(
         "rag_database_up",
         "1 if corpus or dagster answers. If it does not, all metrics read from it are absent.",
         ("database",),
-        _by(up),
+        by_name(up),
     )
-    yield _gauge(
+    yield gauge(
         "rag_exporter_read_seconds",
         "Duration of the last read of the database.",
         ("database",),
-        _by(seconds),
+        by_name(seconds),
     )
-    yield _gauge(
+    yield gauge(
         "rag_disk_free_bytes",
         "Free space: home (RAG_HOME), inbox if it is a folder, database if its server is on this "
         "machine.",
         ("place",),
-        _by(free_bytes),
+        by_name(free_bytes),
     )
 
 
 def of_settings(settings: Settings) -> Iterator[Metric]:
     """Yield the limits that alerts compare with, so that each is defined once."""
-    yield _single(
+    yield single(
         "rag_disk_floor_bytes",
         "RAG_DISK_FREE_GB: free space under which a disk counts as full.",
         settings.rag_disk_free_gb * 1e9,
     )
-    yield _single(
+    yield single(
         "rag_index_rebuild_share",
         "RAG_INDEX_REBUILD_SHARE: share of changed rows above which a rebuild is due.",
         settings.rag_index_rebuild_share,
     )
-    yield _single(
+    yield single(
+        "rag_live_recall_floor",
+        "RAG_LIVE_RECALL_FLOOR: recall@10 that live searches must reach.",
+        settings.rag_live_recall_floor,
+    )
+    yield single(
         "rag_backfill_budget_usd",
         "RAG_BACKFILL_BUDGET_USD: dollars that one window of the backfill may spend.",
         settings.rag_backfill_budget_usd,
@@ -127,39 +110,39 @@ def of_queue(queue: QueueFigures) -> Iterator[Metric]:
     due = {lane: counts.claimable for lane, counts in found.items()}
     running = {lane: counts.running for lane, counts in found.items()}
     oldest = {lane: counts.oldest_waiting_s for lane, counts in found.items()}
-    yield _gauge(
+    yield gauge(
         "rag_queue_length",
         "Waiting documents, including those that a dead run left behind.",
         ("lane",),
-        _by(waiting),
+        by_name(waiting),
     )
-    yield _gauge(
+    yield gauge(
         "rag_queue_due",
         "Waiting documents that are due, without those waiting for a retry.",
         ("lane",),
-        _by(due),
+        by_name(due),
     )
-    yield _gauge(
+    yield gauge(
         "rag_oldest_waiting_seconds",
         "How long the oldest waiting document has waited; 0 if none waits.",
         ("lane",),
-        _by(oldest),
+        by_name(oldest),
     )
-    yield _gauge(
+    yield gauge(
         "rag_worker_active_jobs",
         "Documents being processed by a live run.",
         ("lane",),
-        _by(running),
+        by_name(running),
     )
     yield from _jobs(queue, lanes)
     classes = [kind.__name__ for kind in (*DocumentError.__subclasses__(), WorkerLostError)]
-    yield _gauge(
+    yield gauge(
         "rag_dead_letters",
         "Dead letters: documents that failed for good, by error class.",
         ("error_class",),
         [((name,), queue.dead.get(name, 0)) for name in _with(classes, queue.dead)],
     )
-    yield _gauge(
+    yield gauge(
         "rag_lane_paused",
         "1 while no run is started in the lane; includes rag_bible.",
         ("lane",),
@@ -173,7 +156,7 @@ def _jobs(queue: QueueFigures, lanes: Sequence[Lane]) -> Iterator[Metric]:
         (lane, outcome): ended[lane, outcome].attempts if (lane, outcome) in ended else 0
         for lane, outcome in product(lanes, OUTCOMES)
     }
-    yield _counter(
+    yield counter(
         "rag_jobs_started",
         "Jobs started: those that ended, with any outcome, and those running.",
         ("lane",),
@@ -182,7 +165,7 @@ def _jobs(queue: QueueFigures, lanes: Sequence[Lane]) -> Iterator[Metric]:
             for lane in lanes
         ],
     )
-    yield _counter(
+    yield counter(
         "rag_jobs_completed",
         "Jobs that ended, by outcome: see below.",
         ("lane", "status"),
@@ -221,38 +204,52 @@ def of_provider(provider: ProviderFigures, keys_in_use: Sequence[str]) -> Iterat
         "cost_usd": "Dollars paid, as far as prices are known.",
     }.items():
         samples = [((key,), getattr(use[key], name) if key in use else 0) for key in keys]
-        yield _counter(f"rag_embedding_{name}", text, ("key",), samples)
-    yield _gauge(
+        yield counter(f"rag_embedding_{name}", text, ("key",), samples)
+    yield gauge(
         "rag_provider_key_resting",
         "1 while the key is cooling down after a 429.",
         ("key",),
         [((key,), key in provider.resting) for key in _with(keys, sorted(provider.resting))],
     )
-    yield _single(
+    yield single(
         "rag_provider_share",
         "Usable share of batch size and concurrency; the recovery lowers it.",
         provider.share,
     )
 
 
+def of_batches(batches: BatchFigures) -> Iterator[Metric]:
+    """Yield the metrics of the provider's batches."""
+    for metric, name, text, states in (
+        (gauge, "rag_batches_open", "Batches under way at the provider: see below.", OPEN_BATCHES),
+        (counter, "rag_batches_closed", "Batches that ended: see below.", CLOSED_BATCHES),
+    ):
+        counts = [((state,), batches.batches.get(state, 0)) for state in states]
+        yield metric(name, text, ("state",), counts)
+    waiting = "Texts in batches that have no answer yet."
+    yield single("rag_batch_texts_waiting", waiting, batches.texts)
+    overdue = "How long ago the most overdue batch was due; 0 if none is overdue."
+    yield single("rag_batch_overdue_seconds", overdue, batches.overdue_s)
+
+
 def of_vectors(vectors: Sequence[VectorsNow], builds: int) -> Iterator[Metric]:
     """Yield the metrics of the vector tables and their indexes."""
-    yield _single("inprogress_index_builds", "Index builds in progress.", builds)
+    yield single("inprogress_index_builds", "Index builds in progress.", builds)
     where = [((table.corpus, table.space), table) for table in vectors]
     labels = ("corpus", "space")
-    yield _gauge(
+    yield gauge(
         "rag_vectors",
         "Vectors: counted up to 2,000, PostgreSQL's estimate above.",
         labels,
         [(place, table.rows) for place, table in where],
     )
-    yield _gauge(
+    yield gauge(
         "rag_vectors_bytes",
         "Size of the table with all its indexes.",
         labels,
         [(place, table.bytes) for place, table in where],
     )
-    yield _gauge(
+    yield gauge(
         "rag_index_bytes",
         "Size of one generation of the index.",
         (*labels, "generation"),
@@ -262,7 +259,7 @@ def of_vectors(vectors: Sequence[VectorsNow], builds: int) -> Iterator[Metric]:
             for index in table.indexes
         ],
     )
-    yield _gauge(
+    yield gauge(
         "rag_index_stale",
         "Rows changed since the index was built, as a share of the rows then; absent if search is "
         "exact.",
@@ -273,7 +270,7 @@ def of_vectors(vectors: Sequence[VectorsNow], builds: int) -> Iterator[Metric]:
 
 def of_release(release: ReleaseFigures, checks: Sequence[CheckNow]) -> Iterator[Metric]:
     """Yield the metrics of the active release and its checks."""
-    yield _single(
+    yield single(
         "rag_active_release",
         "Number of the active release; 0 for none. An API serves its rag_served_release.",
         release.number,
@@ -290,16 +287,16 @@ def of_release(release: ReleaseFigures, checks: Sequence[CheckNow]) -> Iterator[
             release.refused_age_s,
         ),
     ):
-        yield _gauge(name, text, (), [] if age_s is None else [((), age_s)])
+        yield gauge(name, text, (), [] if age_s is None else [((), age_s)])
     labels = ("corpus", "space", "subject", "check")
     where = [((c.corpus, c.space, c.subject, c.check), c) for c in checks]
-    yield _gauge(
+    yield gauge(
         "rag_check_passed",
         "1 if the check passed at its last evaluation.",
         labels,
         [(place, check.passed) for place, check in where],
     )
-    yield _gauge(
+    yield gauge(
         "rag_check_age_seconds",
         "Seconds since the check's last evaluation.",
         labels,
@@ -307,16 +304,38 @@ def of_release(release: ReleaseFigures, checks: Sequence[CheckNow]) -> Iterator[
     )
 
 
+def of_live_recall(live: Sequence[LiveRecall]) -> Iterator[Metric]:
+    """Yield the recall of users' searches; nothing while none were sampled."""
+    yield gauge(
+        "rag_live_recall_at_10",
+        "Recall@10 of searches of the last 24 hours that the API repeated exactly, in the active "
+        "release; absent if none were.",
+        ("corpus", "plan"),
+        [((one.corpus, one.plan), one.recall) for one in live if one.recall is not None],
+    )
+    yield gauge(
+        "rag_live_recall_searches",
+        "These searches, by outcome: compared; failed: the repetition failed or took over 10 s; "
+        "skipped: sampled, and not repeated for the budget.",
+        ("corpus", "plan", "outcome"),
+        [
+            ((one.corpus, one.plan, outcome), getattr(one, outcome))
+            for one in live
+            for outcome in ("compared", "failed", "skipped")
+        ],
+    )
+
+
 def of_audit(audit: AuditFigures | None) -> Iterator[Metric]:
     """Yield the result of the last audit, with 0 for each kind that it did not find."""
     left = {} if audit is None else {kind: audit.left.get(kind, 0) for kind in KINDS}
-    yield _gauge(
+    yield gauge(
         "rag_audit_differences",
         "Differences that the last audit found and left; absent before the first audit.",
         ("kind",),
-        _by(left),
+        by_name(left),
     )
-    yield _gauge(
+    yield gauge(
         "rag_audit_age_seconds",
         "Seconds since the end of the last audit; absent before the first one.",
         (),
@@ -331,13 +350,13 @@ def of_operations(
     incidents: int,
 ) -> Iterator[Metric]:
     """Yield runs and incidents. Prometheus reserves the label ``job``; ours is ``dagster_job``."""
-    yield _counter(
+    yield counter(
         "rag_runs_completed",
         "Ended runs of Dagster. The label is not job, which Prometheus uses itself.",
         ("dagster_job", "status"),
         [((run.job, run.status), run.runs) for run in runs],
     )
-    yield _gauge(
+    yield gauge(
         "rag_runs_failing",
         "Partitions whose last run failed for good, until a later run has done the failed step; "
         "absent if there are none. Failures in an outage count from 30 minutes after its end. A "
@@ -345,18 +364,18 @@ def of_operations(
         ("dagster_job", "error_class"),
         Counter((one.work, one.error_class) for one in failing).items(),
     )
-    yield _gauge(
+    yield gauge(
         "rag_incident_open",
         "1 for each state that an open incident is in: open, recovering, escalated.",
         ("state",),
         [((state,), state in states) for state in INCIDENT_STATES],
     )
-    yield _counter("rag_incidents", "Incidents opened.", (), [((), incidents)])
+    yield counter("rag_incidents", "Incidents opened.", (), [((), incidents)])
 
 
 def of_backfill(window_spent_usd: float) -> Iterator[Metric]:
     """Yield the spending of the backfill's current window."""
-    yield _single(
+    yield single(
         "rag_backfill_window_spent_usd",
         "Spending of the latest window: payments of its runs, from the ledger, and the estimated "
         "cost of documents that it requeued. Without what runs under way are still expected to "
@@ -371,16 +390,16 @@ def of_dagster(dagster: DagsterFigures) -> Iterator[Metric]:
     for run in dagster.runs:
         place = run.lane or NO_LANE, run.status
         counts[place] = counts.get(place, 0) + run.runs
-    yield _gauge(
+    yield gauge(
         "rag_runs",
         "Dagster's runs under way; lane none for runs without a lane.",
         ("lane", "status"),
         counts.items(),
     )
     ages = {part: float("inf") for part in DAEMON_PARTS} | dict(dagster.heartbeat_age_s)
-    yield _gauge(
+    yield gauge(
         "rag_daemon_heartbeat_age_seconds",
         "Seconds since the last heartbeat of a part of Dagster's daemon; +Inf if there was none.",
         ("daemon",),
-        _by(ages),
+        by_name(ages),
     )

@@ -73,7 +73,7 @@ _REMEDIES: Mapping[str, str] = {
     "CorpusError": "correct the file that the message names",
     "PolicyError": "correct the version's version.toml, if its licence allows it",
     "IndexBuildError": "change the setting that the message names",
-    "GateRefusedError": "`rag-assets release gate` lists each reason with its fix",
+    "GateRefusedError": "run the commands that it names; `rag-assets release gate` shows the rest",
     "DagsterAssetCheckFailedError": "the failed checks are on the asset's page, with their figures",
     "WorkerLostError": "the system log shows what ended the process, often a lack of memory",
 }

@@ -160,8 +160,10 @@ def metrics_of(reading: Scrape) -> Iterator[Metric]:
     if (corpus := reading.corpus) is not None:
         yield from families.of_queue(corpus.queue)
         yield from families.of_provider(corpus.provider, keys_in_use(settings))
+        yield from families.of_batches(corpus.batches)
         yield from families.of_vectors(corpus.vectors, corpus.builds)
         yield from families.of_release(corpus.release, corpus.checks)
+        yield from families.of_live_recall(corpus.live_recall)
         yield from families.of_audit(corpus.audit)
         # Failures that an outage explains are covered by the outage's own metrics and alert.
         reported = split_explained(corpus.failing).reported.values()

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from rag_assets.audit.sql.reports import StoredAudit
 from rag_assets.documents.sql.lanes import KeyState, Pause, Share
+from rag_assets.embedding.sql.batches import StoredBatch
 from rag_assets.lanes import DOCUMENT_LANES, Lane
 from rag_assets.operations.backfill import OpenWindow
 from rag_assets.operations.dependencies import DependencyProbe
@@ -21,6 +22,8 @@ from rag_assets.operations.sql.heavy_documents import HeavyDocument
 from rag_assets.operations.sql.incidents import Incident
 from rag_assets.operations.sql.queue_health import AtWork
 from rag_assets.postgres.migrations import ServerVersions
+from rag_assets.release.refusal import FixGroup
+from rag_assets.retrieval.sql.live_recall import LiveRecall
 
 
 @dataclass(frozen=True)
@@ -82,13 +85,14 @@ class IndexState:
 class ReleaseState:
     """The active release, and what the gate would decide now.
 
-    :param reasons: why the gate would refuse the next release; empty if it would pass.
+    :param fixes: why the gate would refuse the next release, by what fixes it; empty if it would
+        pass.
     :param unverified: vectors that no embedding run wrote, by version, or ``documents``.
     """
 
     release_id: int | None
     activated_at: datetime | None
-    reasons: tuple[str, ...] = ()
+    fixes: tuple[FixGroup, ...] = ()
     unverified: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -99,6 +103,8 @@ class CorpusState:
     :param dead: dead letters by error class.
     :param failing: jobs whose last run failed, and incidents that may explain it.
     :param providers: profile of the server by role, where it was probed.
+    :param live_recall: of the sampled searches of users, by plan.
+    :param batches: the provider's batches that are open, or failed within the last day.
     :param window: of the weekend backfill, if one is open.
     :param audit: the last audit, if there was one.
     """
@@ -112,6 +118,8 @@ class CorpusState:
     unsent_messages: int
     failing: Failing
     providers: Mapping[str, str]
+    live_recall: tuple[LiveRecall, ...] = ()
+    batches: tuple[StoredBatch, ...] = ()
     window: OpenWindow | None = None
     audit: StoredAudit | None = None
 

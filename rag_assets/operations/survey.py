@@ -13,6 +13,7 @@ from rag_assets.documents.sql import lanes as lane_control
 from rag_assets.documents.sql.attempts import EndedAttempts
 from rag_assets.documents.sql.documents import LaneCounts, dead_by_class, queue_counts
 from rag_assets.documents.sql.lanes import KeyState, Pause
+from rag_assets.embedding.sql.batches import failed_batches, open_batches
 from rag_assets.embedding.sql.profiles import profile_in_use
 from rag_assets.errors import ConfigurationError, RagAssetsError
 from rag_assets.index.indexed_tables import indexed_tables
@@ -20,6 +21,7 @@ from rag_assets.index.sql import generations
 from rag_assets.index.sql.builds import builds_in_progress
 from rag_assets.lanes import DOCUMENT_LANES, Lane
 from rag_assets.operations import dependencies
+from rag_assets.operations.automation import automation_now
 from rag_assets.operations.backfill import WindowRun, open_window, runs_of_open_window
 from rag_assets.operations.dependencies import DependencyProbe
 from rag_assets.operations.snapshot import (
@@ -45,7 +47,9 @@ from rag_assets.operations.sql.queue_health import AtWork
 from rag_assets.operations.thresholds import keys_in_use
 from rag_assets.postgres.database import Connection, Database, dagster_database, open_database
 from rag_assets.postgres.migrations import pending, server_versions
+from rag_assets.release.refusal import grouped
 from rag_assets.release.releasing import evaluate_gate
+from rag_assets.retrieval.sql.live_recall import live_recall
 from rag_assets.settings.model import Settings
 from rag_assets.settings.names import unknown_names
 from rag_assets.vectors.sql.served import active_release
@@ -250,6 +254,8 @@ def _read_all(
                 for role in ROLES
                 if (profile := profile_in_use(connection, settings, role))
             },
+            live_recall=live_recall(connection),
+            batches=(*open_batches(connection), *failed_batches(connection)),
             audit=last_audit(connection),
             unsent_messages=sum(bool(one.attempts) for one in unsent_messages(connection)),
         ),
@@ -361,6 +367,6 @@ def _release(connection: Connection, settings: Settings) -> ReleaseState:
     return ReleaseState(
         active.release_id if active else None,
         active.activated_at if active else None,
-        tuple(map(str, verdict.reasons)),
+        grouped(verdict.reasons, automation_now(settings)) if verdict.reasons else (),
         evidence.unverified_rows(),
     )

@@ -18,6 +18,7 @@ class Thresholds:
 
     :param max_active: maximum number of documents in processing, over all lanes.
     :param rebuild_share: share of an index's rows that may change before a rebuild.
+    :param live_recall_floor: recall@10 that users' searches must reach.
     :param public_url: the URL of Dagster's UI; ``embedded``: whether the server is embedded.
     :param deprecated: deprecated settings that have a value, each with what to set instead.
     """
@@ -32,6 +33,7 @@ class Thresholds:
     throttle_floor: float = 0.1
     max_active: int = 50
     rebuild_share: float = 0.2
+    live_recall_floor: float = 0.95
     public_url: str = "http://127.0.0.1:3000"
     embedded: bool = True
     deprecated: tuple[tuple[str, str], ...] = ()
@@ -50,6 +52,7 @@ class Thresholds:
             throttle_floor=settings.rag_throttle_floor,
             max_active=settings.rag_max_concurrent_jobs,
             rebuild_share=settings.rag_index_rebuild_share,
+            live_recall_floor=settings.rag_live_recall_floor,
             public_url=settings.rag_public_url,
             embedded=settings.rag_database_url is None,
             deprecated=tuple(settings.deprecated().items()),

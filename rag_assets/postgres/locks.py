@@ -81,10 +81,29 @@ def building_index(table: str) -> Lock:
     return Lock("index_build", table)
 
 
+_LIVING_OWNERS = 7_233_802
+
+
 def living_owner(owner: int) -> Lock:
     """Held by an owner of claims on texts while its session lives. Once it is free, the owner is
     dead and its claims may be dropped."""
-    return Lock(7_233_802, owner)
+    return Lock(_LIVING_OWNERS, owner)
+
+
+def has_living_owners(connection: Connection) -> bool:
+    """Whether any session holds :func:`living_owner`: texts are being embedded."""
+    (found,) = one(
+        connection.execute(
+            """
+            SELECT EXISTS (SELECT FROM pg_locks
+                            WHERE locktype = 'advisory' AND granted AND classid = %s
+                              AND objsubid = 2 AND database =
+                                  (SELECT oid FROM pg_database WHERE datname = current_database()))
+            """,
+            (_LIVING_OWNERS,),
+        )
+    )
+    return bool(found)
 
 
 def lock_transaction(connection: Connection, lock: Lock) -> None:

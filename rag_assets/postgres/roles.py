@@ -18,9 +18,11 @@ WRITTEN_BY_API: tuple[tuple[LiteralString, LiteralString], ...] = (
     ("query_embeddings", "INSERT, UPDATE, DELETE"),
     ("api_limits", "INSERT, UPDATE, DELETE"),
     ("documents", "INSERT, UPDATE"),
+    ("live_recall", "INSERT, UPDATE"),
     ("paused_lanes", "INSERT, UPDATE, DELETE"),
 )
-"""All tables that the API writes: embedded queries, its keys' rates, and the queue."""
+"""All tables that the API writes: embedded queries, its keys' rates, the queue, and the recall of
+searches."""
 
 
 def grant_reading(connection: Connection, role: str) -> None:

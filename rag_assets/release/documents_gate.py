@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from rag_assets.index.indexed_tables import ASSETS
 from rag_assets.release.evidence import DocumentsEvidence, Evidence
 from rag_assets.release.reasons import (
     DOCUMENTS_INDEX,
@@ -64,10 +63,9 @@ def judge_documents(
 def _reasons(
     documents: DocumentsEvidence, evidence: Evidence, max_age: timedelta
 ) -> tuple[Reason, ...]:
-    fix = f"materialize {ASSETS['documents'].vectors}"
     if not documents.spaces["small"].rows:
         where = evidence.spaces.get("small", "the settings' space")
-        sentence = f"they are served now and have no vectors in {where}: {fix}"
+        sentence = f"they are served now and have no vectors in {where}"
         return (missing_reason(DOCUMENTS, "completeness", sentence),)
     reasons = list(
         index_reasons(
@@ -77,13 +75,13 @@ def _reasons(
     for role, space in documents.spaces.items():
         if role == "large" and not space.rows:
             continue
-        reasons += reasons_now(DOCUMENTS, space, fix=f"{fix} of these documents", where=role)
+        reasons += reasons_now(DOCUMENTS, space, where=role)
         for check in QUALITY_CHECKS:
             # For any revision: each document is audited when it is published, and no check could
             # keep up with the changes.
             reasons += result_reasons(
                 DOCUMENTS, check, space.results.get(check), None, evidence.at, max_age,
-                fix=fix, where=role, known=space.faults.get(check),
+                where=role, known=space.faults.get(check),
             )  # fmt: skip
     return tuple(reasons)
 

@@ -125,9 +125,8 @@ def _after_rollback(release_id: int) -> Reason:
         "rolled_back",
         "failed",
         f"release {release_id} was rolled back, and no release has passed since: once the cause "
-        "is fixed, confirm that (rag-assets release activate --after-rollback, or "
-        "after_rollback in the launchpad); to bring it back as it was, "
-        f"rag-assets release activate {release_id}",
+        "is fixed, confirm that (after_rollback in the launchpad); to bring it back as it was: "
+        f"`rag-assets release activate {release_id}`",
     )
 
 
@@ -139,21 +138,19 @@ def _lost_roles(evidence: Evidence, spaces: Sequence[ReleasedSpace]) -> Iterator
     lost = {(space.corpus, space.role) for space in evidence.active.spaces} - kept
     if ("documents", "large") in lost and ("documents", "small") in kept:
         yield missing_reason(
-            RELEASE,
+            DOCUMENTS,
             "large_vectors",
-            "the active release re-ranks documents by large vectors, and this one could not: "
-            "set RAG_DOCUMENTS_LARGE=true, then materialize document_embeddings",
+            "the active release re-ranks documents by large vectors, and not all documents have "
+            "them: set RAG_DOCUMENTS_LARGE=true first",
         )
     if ("bible", "large") in lost and ("bible", "small") in kept:
-        lacking = [v.code for v in evidence.versions if not v.withheld and not _rows(v, "large")]
-        if not lacking:  # no version is served, and other reasons say why
-            return
-        yield missing_reason(
-            RELEASE,
-            "large_vectors",
-            "the active release re-ranks by large vectors, and this one could not: materialize "
-            f"verse_embeddings of {', '.join(lacking)} with them",
-        )
+        for version in evidence.versions:
+            if not version.withheld and not _rows(version, "large"):
+                yield missing_reason(
+                    version.code,
+                    "large_vectors",
+                    "the active release re-ranks by large vectors, and this version has none",
+                )
 
 
 def _not_ready(version: VersionEvidence, evidence: Evidence) -> str:
@@ -168,23 +165,19 @@ def _version_reasons(
     version: VersionEvidence, evidence: Evidence, max_age: timedelta
 ) -> Iterator[Reason]:
     """Reasons from each check in each space in which the version has vectors."""
-    fix = f"materialize verse_embeddings of {version.code}"
     if not _rows(version, "small"):
         where = evidence.spaces.get("small", "the settings' space")
-        sentence = f"it is served now and has no vectors in {where}: {fix}"
+        sentence = f"it is served now and has no vectors in {where}"
         yield missing_reason(version.code, "completeness", sentence)
         return
     for role, space in version.spaces.items():
         if role == "large" and not space.rows:
             continue
-        yield from reasons_now(
-            version.code, space, fix=f"`rag-assets bible embed {version.code}`", where=role,
-            kept="embeds a sample of them again and keeps them if it agrees, or ",
-        )  # fmt: skip
+        yield from reasons_now(version.code, space, where=role)
         for check in QUALITY_CHECKS:
             yield from result_reasons(
                 version.code, check, space.results.get(check), space.revision or 0, evidence.at,
-                max_age, fix=fix, where=role, known=space.faults.get(check),
+                max_age, where=role, known=space.faults.get(check),
             )  # fmt: skip
 
 

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from rag_assets.index.checks import CHECKS_OF, uncoded
-from rag_assets.index.indexed_tables import ASSETS
 from rag_assets.index.policy import MIN_ROWS_WITHOUT_CODES
 from rag_assets.index.quality import QUALITY_CHECK, WAYS
 from rag_assets.release.evidence import IndexEvidence, SpaceEvidence
@@ -53,40 +52,37 @@ def index_reasons(
     :param searched: versions that policy allows to be served; ignored for documents.
     :param max_age: the maximum age of a check's result.
     """
-    fix = f"materialize {ASSETS[corpus].index}"
     changes_constantly = index.drift is not None
     if index.decision is None:
-        yield missing_reason(subject, "decision", f"there is no decision on an index yet: {fix}")
+        yield missing_reason(subject, "decision", "there is no decision on an index yet")
         return
     if drifted := _drifted(index):
-        yield Reason(subject, "decision", "stale", f"{drifted}: {fix}")
+        yield Reason(subject, "decision", "stale", drifted)
     if not changes_constantly and index.decision.revision != index.revision:
-        yield Reason(
-            subject, "decision", "stale", f"vectors changed since it was decided on: {fix}"
-        )
+        yield Reason(subject, "decision", "stale", "vectors changed since it was decided on")
     if index.decision.generation is not None and index.generation is None:
         yield Reason(
             subject,
             "decision",
             "failed",
-            f"the index of generation {index.decision.generation} is gone or invalid: {fix}",
+            f"the index of generation {index.decision.generation} is gone or invalid",
         )
     if index.uncoded > 0:
-        yield Reason(subject, "index_valid_and_used", "failed", uncoded(index.uncoded, fix))
+        yield Reason(subject, "index_valid_and_used", "failed", uncoded(index.uncoded))
     for check in CHECKS_OF[corpus]:
         result = index.results.get(check)
         seen = None if changes_constantly else index.revision
-        yield from result_reasons(subject, check, result, seen, at, max_age, fix=fix, where="")
+        yield from result_reasons(subject, check, result, seen, at, max_age, where="")
         if result is not None and index.probes is not None and _other_probes(result, index):
             yield Reason(
                 subject, check, "stale",
                 f"it judged {result.measured.get('probes')} probes, a search would read "
-                f"{index.probes.plain}: {fix}",
+                f"{index.probes.plain}",
             )  # fmt: skip
         if result is not None and _other_candidates(result, index):
             yield Reason(
                 subject, check, "stale",
-                f"it judged another use of the codes than a search would make: {fix}",
+                "it judged another use of the codes than a search would make",
             )  # fmt: skip
         if result is None or changes_constantly:
             continue
@@ -95,7 +91,7 @@ def index_reasons(
                 subject,
                 check,
                 "stale",
-                f"it judged other versions than policy allows to be served now: {fix}",
+                "it judged other versions than policy allows to be served now",
             )
 
 
@@ -107,8 +103,7 @@ def quality_reasons(
         return
     result = index.results.get(QUALITY_CHECK)
     seen = None if index.drift is not None else index.revision
-    fix = "materialize retrieval_quality"
-    yield from result_reasons(RELEASE, QUALITY_CHECK, result, seen, at, max_age, fix=fix, where="")
+    yield from result_reasons(RELEASE, QUALITY_CHECK, result, seen, at, max_age, where="")
     for way in WAYS if result is not None else ():
         value = result.measured.get(f"{way}_ndcg_at_10") if result is not None else None
         if not isinstance(value, int | float):
@@ -141,49 +136,39 @@ def result_reasons(
     at: datetime,
     max_age: timedelta,
     *,
-    fix: str,
     where: str,
     known: str | None = None,
 ) -> Iterator[Reason]:
     """Reasons from one check's last result.
 
     :param revision: current revision of the data; ``None`` if newer data does not matter.
-    :param fix: what to do about it.
     :param where: the role of the space, to start the sentence with; empty for none.
     :param known: the fault that the data show now: a result with the same sentence is skipped.
     """
     prefix = f"{where}: " if where else ""
     if result is None:
-        yield missing_reason(subject, check, f"{prefix}it was never checked: {fix}")
+        yield missing_reason(subject, check, f"{prefix}it was never checked")
         return
     if not result.passed:
         for sentence in result.reasons:
             if sentence != known:
                 yield Reason(subject, check, "failed", f"{prefix}{sentence}")
     if revision is not None and result.revision != revision:
-        yield Reason(
-            subject, check, "stale", f"{prefix}the data changed since it was checked: {fix}"
-        )
+        yield Reason(subject, check, "stale", f"{prefix}the data changed since it was checked")
     age = at - result.evaluated_at
     if age > max_age:
         hours = age.total_seconds() / 3600
         yield Reason(
             subject, check, "stale",
             f"{prefix}checked {hours:.0f} hours ago, more than "
-            f"{max_age.total_seconds() / 3600:.0f}: {fix}",
+            f"{max_age.total_seconds() / 3600:.0f}",
         )  # fmt: skip
 
 
-def reasons_now(
-    subject: str, space: SpaceEvidence, *, fix: str, where: str, kept: str = ""
-) -> Iterator[Reason]:
-    """Reasons from the current state of a scope's vectors, whatever its checks have seen.
-
-    :param fix: what to do about it.
-    :param kept: what the fix does with unverified vectors instead of replacing them.
-    """
+def reasons_now(subject: str, space: SpaceEvidence, *, where: str) -> Iterator[Reason]:
+    """Reasons from the current state of a scope's vectors, whatever its checks have seen."""
     for check, sentence in space.faults.items():
-        yield Reason(subject, check, "failed", f"{where}: {sentence}: {fix}")
+        yield Reason(subject, check, "failed", f"{where}: {sentence}")
     marked = space.unverified
     if marked.rows:
         examples = f" ({'; '.join(marked.examples)}{'; …' * (marked.rows > len(marked.examples))})"
@@ -192,7 +177,7 @@ def reasons_now(
             "provenance",
             "failed",
             f"{where}: {_vectors(marked.rows)} not written by an embedding run"
-            f"{examples if marked.examples else ''}: {fix}, which {kept}replaces them",
+            f"{examples if marked.examples else ''}",
         )
 
 

@@ -15,6 +15,7 @@ from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.release.evidence import Evidence, IndexEvidence, gather_evidence
 from rag_assets.release.gate import GateVerdict, judge_release
+from rag_assets.release.refusal import Automation, grouped
 from rag_assets.release.sql.released_rows import record_released_rows
 from rag_assets.release.sql.releases import (
     activate_release,
@@ -75,6 +76,7 @@ def release(
     leave_out_failing: bool | None = None,
     after_rollback: bool = False,
     keep_model: bool = False,
+    automation: Automation | None = None,
     progress: Progress | None = None,
 ) -> Released:
     """Release what passes the gate, and activate it.
@@ -85,7 +87,8 @@ def release(
     :param keep_model: release nothing, and record no refusal, where the settings name another
         space than the one that is served: an operator changes the model, not an automation, which
         may still hold the settings of before.
-    :raises GateRefusedError: the gate refused; with all reasons.
+    :param automation: what is already being done about a refusal; by default nothing.
+    :raises GateRefusedError: the gate refused; with all reasons, grouped by their fix.
     """
     progress = progress or Silent()
     with _release_lock(database) as session:
@@ -104,13 +107,15 @@ def release(
                 )
                 return Released(verdict, evidence.active, evidence.active)
             reasons = tuple(map(str, verdict.reasons))
+            fixes = grouped(verdict.reasons, automation or Automation())
             if verdict.unchanged and verdict.passed and evidence.active is not None:
                 return Released(verdict, evidence.active, evidence.active)
             release_id = write_release(
                 session,
                 versions=verdict.versions,
                 spaces=() if reasons else verdict.spaces,
-                manifest=_manifest(evidence, verdict, settings),
+                manifest=_manifest(evidence, verdict, settings)
+                | {"fixes": [asdict(fix) for fix in fixes]},
                 reasons=reasons,
                 code_version=package_version("rag-assets"),
                 run_id=run_id,
@@ -121,7 +126,7 @@ def release(
                 activate_release(session, release_id)
                 record_released_rows(session, _existing(session, release_id))
         if reasons:
-            raise GateRefusedError(reasons)
+            raise GateRefusedError(reasons, tuple(map(str, fixes)))
         made = _tidy(session, release_id, progress)
     return Released(verdict, made, evidence.active)
 

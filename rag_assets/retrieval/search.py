@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from rag_assets.retrieval.sql.chunks import neighbours
 from rag_assets.retrieval.sql.full_text import Matches, matches
 from rag_assets.retrieval.words import take_apart
 from rag_assets.settings.model import Settings
+from rag_assets.tracing import Attributes, Span, span
 from rag_assets.vectors.search_plan import SearchPlan
 from rag_assets.vectors.sql.nearest import compare, prepare_connection, search_by
 from rag_assets.vectors.sql.tables import VectorTable
@@ -103,6 +105,40 @@ def search(
     :raises RequestError: the request cannot be answered.
     :raises SearchTimeoutError: a statement ran into its time limit.
     """
+    with span(f"retrieval {request.corpus}", _about(request)) as found:
+        result = _searched(
+            connection, settings, served, request, vector, large_vector, timeout_ms=timeout_ms
+        )
+        found.set(
+            {
+                "rag_assets.release": result.release_id,
+                "rag_assets.plan": result.plan_name,
+                "rag_assets.hits": len(result.hits),
+            }
+        )
+    return result
+
+
+def _about(request: SearchRequest) -> Attributes:
+    return {
+        "gen_ai.operation.name": "retrieval",
+        "gen_ai.data_source.id": request.corpus,
+        "gen_ai.request.top_k": request.top_k,
+        "rag_assets.hybrid": request.hybrid,
+        "rag_assets.rerank": request.rerank,
+    }
+
+
+def _searched(
+    connection: Connection,
+    settings: Settings,
+    served: Served,
+    request: SearchRequest,
+    vector: NDArray[np.float32],
+    large_vector: NDArray[np.float32] | None,
+    *,
+    timeout_ms: int,
+) -> SearchResult:
     started = time.perf_counter()
     sides = sides_of(connection, request, served, timeout_ms=timeout_ms)
     deeper = 1
@@ -223,28 +259,32 @@ def _search_side(
         side.target, side.scopes, exact_rows=settings.rag_search_exact_rows, rows=side.matching
     )
     table, compared, joined = side.target.table, vector, side.joined
-    found, plan = search_by(
-        connection,
-        table,
-        plan,
-        vector,
-        side.filter,
-        top_k=depth,
-        timeout_ms=timeout_ms,
-        joined=joined,
-    )
+    with _stage("nearest", side) as stage:
+        found, plan = search_by(
+            connection,
+            table,
+            plan,
+            vector,
+            side.filter,
+            top_k=depth,
+            timeout_ms=timeout_ms,
+            joined=joined,
+        )
+        stage.set({"rag_assets.plan": plan.kind, "db.response.returned_rows": len(found)})
     near = {row.id: row.distance for row in found}
     passages = {row.id: side.passage(row.columns) for row in found}
     full = len(near) == depth
     if request.rerank:
         table, compared = _large(side, large_vector)
-        again = compare(connection, table, compared, list(near), timeout_ms=timeout_ms)
+        with _stage("rerank", side):
+            again = compare(connection, table, compared, list(near), timeout_ms=timeout_ms)
         near = {row.id: row.distance for row in again}
     if not request.hybrid:
         return _Found(side, plan, near, {}, (), near, passages, full)
-    found_by_words = _by_words(connection, request, side, list(near), depth, timeout_ms)
-    beyond = [row for row in found_by_words.ranked if row not in near]
-    others = compare(connection, table, compared, beyond, timeout_ms=timeout_ms, joined=joined)
+    with _stage("full_text", side):
+        found_by_words = _by_words(connection, request, side, list(near), depth, timeout_ms)
+        beyond = [row for row in found_by_words.ranked if row not in near]
+        others = compare(connection, table, compared, beyond, timeout_ms=timeout_ms, joined=joined)
     passages |= {row.id: side.passage(row.columns) for row in others}
     allowed = {row: near[row] for row in found_by_words.near}
     return _Found(
@@ -290,6 +330,11 @@ def _rows(side: AnySide) -> int:
     if side.matching is not None:
         return side.matching
     return sum(side.target.scopes.get(scope, 0) for scope in side.scopes)
+
+
+def _stage(name: str, side: AnySide) -> AbstractContextManager[Span]:
+    about = {"db.system.name": "postgresql", "db.collection.name": side.corpus}
+    return span(f"{name} {side.corpus}", about, kind="CLIENT")
 
 
 def _large(

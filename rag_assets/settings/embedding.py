@@ -74,6 +74,19 @@ class EmbeddingSettings(BaseModel):
         "`requested=answered`, comma-separated: deployments, aliases, file names.",
     )
 
+    rag_batch_min_texts: int = Field(
+        5_000,
+        ge=1,
+        description="`auto` embeds by the provider's batch from this many texts on; fewer are "
+        "embedded live.",
+    )
+    rag_batch_enqueued_tokens: int = Field(
+        3_000_000,
+        ge=1,
+        description="Tokens that may be in batches of one key at the provider at a time, by its "
+        "account's limits; more batches wait.",
+    )
+
     @field_validator("rag_embedding_instructions")
     @classmethod
     def _instructions_make_sense(cls, value: str) -> str:

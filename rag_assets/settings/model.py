@@ -27,6 +27,7 @@ from rag_assets.settings.database import DatabaseSettings
 from rag_assets.settings.documents import DocumentSettings
 from rag_assets.settings.embedding import EmbeddingSettings
 from rag_assets.settings.index import IndexSettings
+from rag_assets.settings.interfaces import InterfaceSettings
 from rag_assets.settings.operations import OperationsSettings
 from rag_assets.visible import reworded
 
@@ -47,6 +48,7 @@ class Settings(
     DocumentSettings,
     EmbeddingSettings,
     IndexSettings,
+    InterfaceSettings,
     OperationsSettings,
     BaseSettings,
 ):
@@ -68,7 +70,7 @@ class Settings(
     )
 
     rag_bible_settle_s: float = Field(
-        20,
+        5,
         ge=0,
         description="Seconds without a change after which the sensor takes a version's folder, "
         "so that a folder that is still being copied is not.",
@@ -290,7 +292,7 @@ class Settings(
         def given(*fields: SecretStr | None) -> list[str]:
             return [field.get_secret_value() for field in fields if field]
 
-        lists = given(self.openai_api_key, self.openai_api_keys)
+        lists = given(self.openai_api_key, self.openai_api_keys, self.rag_mcp_api_key)
         register_keys(key.strip() for keys in lists for key in keys.split(","))
         register_passwords(given(self.rag_database_password, self.rag_celery_broker_password))
         urls = given(self.rag_database_url, self.rag_database_read_url, self.rag_celery_broker_url)
@@ -300,6 +302,7 @@ class Settings(
         versioned = "api-version=" in self.openai_base_url
         register_address(self.openai_base_url, parameters=not versioned)
         register_address(self.rag_documents_url, parameters=True)
+        register_address(self.rag_otlp_endpoint or "", parameters=True)
         for webhook in given(self.slack_webhook_url):
             register_passwords(webhook.split("/")[3:])
         return self

@@ -6,7 +6,7 @@ Nothing is read here.
 from __future__ import annotations
 
 import re
-from typing import Self
+from typing import Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
@@ -42,6 +42,12 @@ class OperationsSettings(BaseModel):
     rag_backfill_order: str = Field(
         "PT_*,EN_*,*",
         description="Order of the versions: comma-separated patterns; within one, by code.",
+    )
+    rag_backfill_requests: Literal["live", "batch", "auto"] = Field(
+        "auto",
+        description="How the backfill embeds a version: `live`, by the provider's `batch` (half "
+        "the price, within a day), or `auto`: by batch what is large and can wait, live what is "
+        "small or overdue, or where the provider has no batches.",
     )
     rag_index_nightly_at: str = Field(
         "03:30", description="Time of the nightly decision on the indexes, in RAG_TIMEZONE."
@@ -121,6 +127,28 @@ class OperationsSettings(BaseModel):
     )
     rag_operations_keep_days: int = Field(
         90, ge=1, description="Days for which samples, attempts and ended runs are kept."
+    )
+    rag_dagster_keep_days: int = Field(
+        90,
+        ge=1,
+        description="Days for which Dagster keeps ended runs with their events and logs. What a "
+        "partition's status, latest metadata or check result comes from is kept longer.",
+    )
+
+    # Recall of live searches
+    rag_live_recall_share: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="Share of the API's searches that are repeated exactly in the background, for "
+        "`rag_live_recall_at_10`. 0: none.",
+    )
+    rag_live_recall_budget: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="Maximum share of the time in which a worker of the API runs such a "
+        "repetition, one at a time. Searches beyond that are not repeated.",
     )
 
     # Notifications

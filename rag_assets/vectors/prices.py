@@ -15,6 +15,10 @@ _KNOWN = {
     "text-embedding-ada-002": 0.10,
 }
 """Dollars per million tokens, by OpenAI's price list."""
+BATCH_PRICE = 0.5
+"""What a token costs in a batch, of its price (OpenAI's price list)."""
+BATCH_HOURS = 24
+"""Within which a batch is answered, or ends with what is answered."""
 
 
 def usd_per_million_tokens(settings: Settings, role: Literal["small", "large"]) -> float | None:
@@ -61,11 +65,14 @@ def planned_cost(
     return "which cost nothing" if free else dollars(cost)
 
 
-def cost_of(tokens: int, usd_per_million: float | None) -> float | None:
-    """The cost in dollars; 0 tokens cost 0 even if the price is unknown."""
+def cost_of(tokens: int, usd_per_million: float | None, *, share: float = 1.0) -> float | None:
+    """The cost in dollars; 0 tokens cost 0 even if the price is unknown.
+
+    :param share: of the price that is paid, such as :data:`BATCH_PRICE`.
+    """
     if not tokens:
         return 0.0
-    return None if usd_per_million is None else tokens * usd_per_million / 1e6
+    return None if usd_per_million is None else tokens * usd_per_million * share / 1e6
 
 
 def together(costs: Iterable[float | None]) -> float | None:

@@ -84,9 +84,22 @@ class Page:
         self._call("Page.navigate", url=url)
         self.wait(f"location.href !== 'about:blank' && ({until})")
 
+    def prefer(self, scheme: str) -> None:
+        """Prefer a colour scheme: ``light`` or ``dark``."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self._call("Emulation.setEmulatedMedia", features=[feature])
+
+    def press(self, key: str) -> None:
+        """Press a key: a character, or ``Tab``."""
+        about = {"key": key, **({"windowsVirtualKeyCode": 9} if key == "Tab" else {"text": key})}
+        self._call("Input.dispatchKeyEvent", type="keyDown", **about)
+        self._call("Input.dispatchKeyEvent", type="keyUp", **about)
+
     def ask(self, expression: str) -> Any:
         """The value of a JavaScript expression."""
-        answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
+        answer = self._call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 

@@ -22,6 +22,7 @@ import httpx
 from rag_assets.postgres.database import Database
 
 RETRIEVE = "/api/v1/ai/rag/retrieve"
+CORPUS = "/api/v1/corpus"
 EVAL = "/api/v1/ai/rag/eval"
 DOCUMENTS = "/api/v1/documents"
 METRICS = "/metrics/prometheus/"

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rag_assets.api.agents.tools import TOOLS
 from rag_assets.api.routes.queue import ADMIN
 from rag_assets.api.sql.keys import create_key, find_key
 from rag_assets.errors import ConfigurationError, RequestError
@@ -21,7 +22,15 @@ from rag_assets.retrieval.confinement import EVERYTHING, Confinement
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.sides import sides_of
 from rag_assets_tests.api.conftest import CARTA, MANUAL, Copy, vector_of
-from rag_assets_tests.api.server import DOCUMENTS, EVAL, RETRIEVE, Server, environment_of, serving
+from rag_assets_tests.api.server import (
+    CORPUS,
+    DOCUMENTS,
+    EVAL,
+    RETRIEVE,
+    Server,
+    environment_of,
+    serving,
+)
 from rag_assets_tests.api.test_problems import problem_of
 from rag_assets_tests.retrieval.test_sides import TOGETHER
 
@@ -65,6 +74,14 @@ class Client:
                 assert self.allows(version), (version, sent)
         return answer
 
+    def call(self, tool: str, **arguments: object) -> dict[str, Any] | None:
+        """Call a tool for agents; ``None`` if it refuses."""
+        params = {"name": tool, "arguments": arguments}
+        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        result = self.send("POST", "/mcp", json=message).json()["result"]
+        found: dict[str, Any] = result["structuredContent"]
+        return None if result["isError"] else found
+
 
 @pytest.fixture(scope="module")
 def locked_database(stocked: Database, copied: Copy) -> Database:
@@ -87,7 +104,8 @@ def client(server: Server, database: Database, may: Confinement) -> Client:
         key = create_key(
             connection, "a test", ("read",), requests_per_minute=1_000_000, confinement=may
         )
-    return Client(server, {"X-API-Key": key}, may)
+    accept = "application/json, text/event-stream"  # both, as MCP asks for
+    return Client(server, {"X-API-Key": key, "Accept": accept}, may)
 
 
 def searches() -> list[dict[str, Any]]:
@@ -155,6 +173,39 @@ def test_no_route_returns_what_the_key_may_not_read(
     problem_of(mine.send("GET", f"{ADMIN}/dead-letters"), 403, "missing-scope")
 
 
+@pytest.mark.parametrize("name", CONFINEMENTS)
+def test_lists_and_tools_show_what_the_key_may_read_and_nothing_else(
+    locked: Server, locked_database: Database, name: str
+) -> None:
+    mine = client(locked, locked_database, CONFINEMENTS[name])
+    readable = {name for name in LANGUAGE_OF if mine.allows(name)}
+    answer = mine.send("GET", CORPUS)
+    tool = mine.call("list_corpus", limit=100)
+    if readable:
+        found = answer.raise_for_status().json()
+        assert tool == found | {"request_id": tool and tool["request_id"]}
+        listed = {one["version"] for one in found["versions"]}
+        documents = found["documents"] or {"listed": [], "documents": 0}
+        assert documents["documents"] == len(documents["listed"])
+        assert listed | {one["document"] for one in documents["listed"]} == readable
+        languages = {LANGUAGE_OF[one].partition("-")[0] for one in readable}
+        assert {one["language"] for one in found["languages"]} == languages
+        assert bool(found["books"]) is bool(listed)
+    else:
+        problem_of(answer, 403, "not-for-this-key")
+        assert tool is None
+    hits = mine.call("search", query=f"{MANUAL[1]} {CARTA[0]}", top_k=100)
+    found_in = {hit.get("document", hit.get("version")) for hit in (hits or {"hits": ()})["hits"]}
+    assert found_in <= readable
+    assert bool(found_in) is bool(readable)
+    for one in LANGUAGE_OF:
+        if one in TEXTS_OF:
+            fetched = mine.call("fetch", document=one)
+        else:
+            fetched = mine.call("fetch", version=one, reference="RUT 1")
+        assert (fetched is not None) is mine.allows(one), one
+
+
 def test_every_route_that_takes_a_key_is_among_them(locked: Server) -> None:
     """A new route must be sent above, with what it could reveal."""
     paths = locked.http.get("/openapi.json").json()["paths"]
@@ -167,7 +218,9 @@ def test_every_route_that_takes_a_key_is_among_them(locked: Server) -> None:
     assert guarded == {
         *(("get", RETRIEVE), ("post", RETRIEVE), ("post", EVAL)),
         *(("get", DOCUMENTS), ("post", DOCUMENTS), ("get", f"{DOCUMENTS}/{{key}}")),
+        ("get", CORPUS),
     }
+    assert {tool.name for tool in TOOLS} == {"search", "fetch", "list_corpus"}
 
 
 def test_without_a_filter_the_confinement_is_the_filter(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rag_assets.api.routes.queue import ADMIN
-from rag_assets_tests.api.server import DOCUMENTS, EVAL, METRICS, RETRIEVE, Server
+from rag_assets_tests.api.server import CORPUS, DOCUMENTS, EVAL, METRICS, RETRIEVE, Server
 
 QUEUE = (
     *("reorder-queue", "separate-large-jobs", "prioritize-queue", "pause-queue", "resume-queue"),
@@ -44,7 +44,7 @@ def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def test_every_path_of_the_service_is_documented(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
-        *(RETRIEVE, EVAL, "/healthz", "/readyz", METRICS),
+        *(RETRIEVE, EVAL, CORPUS, "/healthz", "/readyz", METRICS),
         *(DOCUMENTS, f"{DOCUMENTS}/{{key}}"),
         *(f"{ADMIN}/{name}" for name in QUEUE),
     }
@@ -56,7 +56,7 @@ def test_a_client_generator_finds_names_summaries_and_every_reference(
     document: dict[str, Any],
 ) -> None:
     names = [operation["operationId"] for operation in operations(document)]
-    assert len(set(names)) == len(names) == 16
+    assert len(set(names)) == len(names) == 17
     assert all(operation["summary"] for operation in operations(document))
     schemas = document["components"]["schemas"]
     for reference in references(document):
@@ -107,3 +107,12 @@ def test_limits_and_meanings_of_the_fields_are_documented(document: dict[str, An
     assert all(field.get("description") for field in schema["properties"].values())
     asked = {given["name"] for given in document["paths"][RETRIEVE]["get"]["parameters"]}
     assert asked == set(schema["properties"]) - {"vector", "rerank_vector"}
+
+
+def test_the_page_that_shows_it_is_served_with_its_own_files(server: Server) -> None:
+    page = server.http.get("/docs").raise_for_status().text
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css"):
+        assert f'="docs/{name}"' in page
+        assert len(server.http.get(f"/docs/{name}").raise_for_status().content) > 100_000
+    assert "https://" not in page
+    assert server.http.get("/docs/redoc.standalone.js").status_code == 404

@@ -13,7 +13,7 @@ from rag_assets.api.sql.keys import create_key
 from rag_assets.postgres.database import Database
 from rag_assets_tests.api.chromium import PROGRAM, Chromium, Page, running_chromium
 from rag_assets_tests.api.conftest import corpus_settings
-from rag_assets_tests.api.server import Server, environment_of, serving
+from rag_assets_tests.api.server import CORPUS, ROOT, Server, environment_of, serving
 from rag_assets_tests.documents.corpus import judge_all, publish_document
 from rag_assets_tests.release.corpus import release_corpus
 
@@ -23,6 +23,14 @@ in_a_browser = pytest.mark.skipif(PROGRAM is None, reason="there is no chromium 
 SETTLED = "document.querySelector('#results')?.getAttribute('aria-busy') === 'false'"
 HITS = f"{SETTLED} && document.querySelectorAll('.hit').length > 0"
 PROBLEM = f"{SETTLED} && document.querySelector('#problem')?.hidden === false"
+CHOICES = "document.querySelectorAll('#books option').length > 1"
+AXE = next(
+    (ROOT / ".venv-integrations").glob("lib/*/site-packages/axe_playwright_python/axe.min.js"), None
+)
+VIOLATIONS = (
+    "axe.run(document, {resultTypes: ['violations']}).then("
+    "found => found.violations.map(one => [one.id, one.nodes.map(node => node.html)]))"
+)
 QUERY = "a great fish swallowed Jonah"
 PHONES = (375, 390)
 EVIL = "<img src=x onerror=\"document.title='owned'\"><b>swallowed</b> & <script>1</script>"
@@ -37,6 +45,31 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 @pytest.fixture
 def page(browser: Chromium) -> Page:
     return Page(browser)
+
+
+def choose(page: Page, name: str, value: str) -> None:
+    """Choose an option, as a person does, once it is there."""
+    page.wait(f"[...document.querySelector('#{name}').options].some(o => o.value === '{value}')")
+    page.ask(
+        f"document.querySelector('#{name}').value = '{value}';"
+        f"document.querySelector('#{name}').dispatchEvent(new Event('change', {{bubbles: true}}))"
+    )
+
+
+def chosen(page: Page, name: str) -> list[str]:
+    """The names of what is chosen."""
+    found: list[str] = page.ask(
+        f"[...document.querySelectorAll('#{name}-chosen button')].map(one => one.textContent)"
+    )
+    return found
+
+
+def options(page: Page, name: str) -> list[str]:
+    """The values that can be chosen."""
+    found: list[str] = page.ask(
+        f"[...document.querySelector('#{name}').options].map(one => one.value)"
+    )
+    return found
 
 
 def address(server: Server, **parameters: object) -> str:
@@ -71,13 +104,96 @@ def test_the_url_follows_the_search(server: Server, page: Page) -> None:
     assert "um peixe enorme engoliu Jonas" in page.text()  # examples, and no search yet
     page.ask(
         f"document.querySelector('#query').value = {QUERY!r};"
-        "document.querySelector('#books').value = 'Jonas, RUT';"
         "document.querySelector('[name=collapse]').checked = true;"
-        "document.querySelector('#search').requestSubmit()"
     )
+    choose(page, "books", "RUT")
+    choose(page, "books", "JON")
     page.wait(HITS)
-    asked = urlencode({"query": QUERY, "books": ["Jonas", "RUT"], "collapse": "true"}, doseq=True)
+    asked = urlencode({"query": QUERY, "books": ["RUT", "JON"], "collapse": "true"}, doseq=True)
     assert page.ask("location.search") == f"?{asked}"
+    assert chosen(page, "books") == ["Ruth", "Jonah"]
+    page.ask("document.querySelector('#books-chosen button').click()")
+    page.wait("!location.search.includes('RUT')")
+    assert chosen(page, "books") == ["Jonah"]
+
+
+@in_a_browser
+def test_the_choices_are_what_is_released(server: Server, page: Page) -> None:
+    page.open(server.origin + "/", until=CHOICES)
+    found = server.http.get(CORPUS).json()
+    assert options(page, "versions") == ["", *(one["version"] for one in found["versions"])]
+    assert options(page, "books") == ["", *(one["book"] for one in found["books"])]
+    assert options(page, "language") == ["", "en", "pt"]
+    assert options(page, "documents") == [""]
+
+
+@in_a_browser
+def test_words_of_the_query_are_marked_whatever_their_accents(server: Server, page: Page) -> None:
+    page.open(address(server, query="o peixe engolira JÓNAS", language="pt", top_k=3), until=HITS)
+    marks = page.ask(
+        "[...document.querySelectorAll('.hit:first-child mark')].map(m => m.innerText)"
+    )
+    assert set(marks) == {"peixe", "engolir", "Jonas"}
+
+
+@in_a_browser
+def test_the_page_is_in_portuguese_too_and_stays_so(server: Server, page: Page) -> None:
+    page.open(address(server, query=QUERY, books="JON", top_k=3), until=f"{HITS} && {CHOICES}")
+    page.ask("document.querySelector('#tongue').click()")
+    page.wait("document.querySelector('#readiness').innerText === 'Publicação 1 no ar'")
+    shown = page.text()
+    assert "3 resultados na publicação 1." in shown
+    assert "encontrado por vetor" in shown
+    assert chosen(page, "books") == ["Jonas"]
+    assert page.ask("document.documentElement.lang") == "pt"
+    page.open(server.origin + "/", until="document.documentElement.lang === 'pt'")
+    assert "Filtros" in page.text()
+
+
+def test_every_text_of_the_page_has_a_translation(server: Server) -> None:
+    source = server.http.get("/").text
+    known = set(re.findall(r'^  "((?:[^"\\]|\\.)+)": "', source, re.M))
+    static = re.findall(r"<(?:\w+)[^>]* data-t>([^<]+)<", source)
+    called = re.findall(r'\bt\("([^"]+)"', source)
+    placeholders = re.findall(r'placeholder="([^"]+)" data-t-placeholder', source)
+    assert len(static) > 20
+    assert len(called) > 20
+    assert {*static, *called, *placeholders} - known == set()
+
+
+@in_a_browser
+def test_the_keyboard_alone_suffices(server: Server, page: Page) -> None:
+    page.open(address(server, query=QUERY, top_k=2), until=f"{HITS} && {CHOICES}")
+    page.ask("document.activeElement.blur()")
+    page.press("/")
+    assert page.ask("document.activeElement.id") == "query"
+    reached = set()
+    for _ in range(40):
+        page.press("Tab")
+        reached.add(page.ask("document.activeElement.id || document.activeElement.className"))
+    wanted = {*("corpus", "language", "versions", "books", "documents", "top_k", "key", "tongue")}
+    assert wanted | {"tag"} <= reached
+
+
+@in_a_browser
+@pytest.mark.skipif(
+    AXE is None, reason="axe is not installed: `make test-integrations` installs it"
+)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1300])
+def test_axe_finds_nothing(server: Server, page: Page, scheme: str, width: int) -> None:
+    assert AXE is not None
+    page.prefer(scheme)
+    for url, until in (
+        (server.origin + "/", CHOICES),
+        (address(server, query=QUERY, versions="EN_SAMPLE", hybrid="true"), f"{HITS} && {CHOICES}"),
+        (address(server, query=QUERY, versions="EN_SAMPL"), PROBLEM),
+    ):
+        page.open(url, width=width, until=until)
+        page.ask("document.querySelectorAll('details').forEach(one => { one.open = true })")
+        page.ask(AXE.read_text("utf-8"))
+        found = page.ask(VIOLATIONS)
+        assert found == []
 
 
 @in_a_browser
@@ -90,7 +206,7 @@ def test_a_problem_is_shown_and_its_suggestion_can_be_clicked(server: Server, pa
 
     page.ask("document.querySelector('.choices button').click()")
     page.wait(HITS)
-    assert page.ask("document.querySelector('#versions').value") == "PT_SAMPLE, EN_SAMPLE"
+    assert page.ask("location.search").endswith("versions=PT_SAMPLE&versions=EN_SAMPLE")
     assert page.ask("document.querySelector('#problem').hidden")
 
 
@@ -103,6 +219,19 @@ def test_nothing_is_loaded_from_other_sites(server: Server, page: Page) -> None:
     elsewhere = [url for url in asked if not url.startswith((f"{server.origin}/", "data:"))]
     assert elsewhere == []
     assert page.complaints() == []  # and the policy blocked nothing
+
+
+@in_a_browser
+def test_the_openapi_page_shows_every_route_without_other_sites(server: Server, page: Page) -> None:
+    page.open(f"{server.origin}/docs", until="document.querySelectorAll('.opblock').length > 0")
+    document = server.http.get("/openapi.json").json()
+    operations = [one for path in document["paths"].values() for one in path.values()]
+    assert page.ask("document.querySelectorAll('.opblock').length") == len(operations)
+    shown = page.text()
+    assert all(operation["summary"] in shown for operation in operations)
+    elsewhere = [url for url in page.requested() if not url.startswith((server.origin, "data:"))]
+    assert elsewhere == []
+    assert page.complaints() == []
 
 
 @in_a_browser

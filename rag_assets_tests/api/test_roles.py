@@ -161,6 +161,7 @@ def test_the_catalogue_has_no_further_privileges_for_other_roles(owner: Database
     assert written == [
         ("rag_api", "api_limits", "DELETE, INSERT, UPDATE"),
         ("rag_api", "documents", "INSERT, UPDATE"),
+        ("rag_api", "live_recall", "INSERT, UPDATE"),
         ("rag_api", "paused_lanes", "DELETE, INSERT, UPDATE"),
         ("rag_api", "query_embeddings", "DELETE, INSERT, UPDATE"),
     ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rag_assets.bible import fingerprint
 from rag_assets.bible.fingerprint import folder_hash
 from rag_assets.bible.model import Oddity, OddityKind
 from rag_assets.bible.reader import read_bible
@@ -113,6 +114,31 @@ def test_the_hash_is_of_names_and_contents_only(folder_of: FolderOf) -> None:
     (folder / "a.usfm").rename(folder / "c.usfm")
     renamed = hash_of(folder)
     assert len({before, changed, renamed}) == 3
+
+
+def test_a_folder_is_read_again_only_after_a_change(
+    folder_of: FolderOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def spied(folder: Path, *, most_bytes: int) -> str:
+        read.append(folder)
+        return folder_hash(folder, most_bytes=most_bytes)
+
+    monkeypatch.setattr(fingerprint, "folder_hash", spied)
+    hashes, folder = fingerprint.FolderHashes(), folder_of({"a.usfm": "one", "sub/b.usfm": "two"})
+    first = hashes.hash_of(folder, most_bytes=1000)
+    assert hashes.hash_of(folder, most_bytes=1000) == first == hash_of(folder)
+    assert len(read) == 1
+    file = folder / "sub/b.usfm"
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    file.write_text("six")  # of the same size
+    os.utime(file, ns=times)  # as a copy that keeps the times does
+    assert hashes.hash_of(folder, most_bytes=1000) == hash_of(folder) != first
+    with pytest.raises(CorpusError):
+        hashes.hash_of(folder, most_bytes=1)
+    with pytest.raises(CorpusError):
+        hashes.hash_of(folder, most_bytes=1)
 
 
 def test_moving_bytes_between_files_changes_the_hash(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +16,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from rag_assets.cli.main import app
+from rag_assets_tests.conftest import SAMPLES
 
 PROGRAM = get_command(app)
 
@@ -54,6 +57,26 @@ def parse(words: list[str]) -> tuple[str, ...]:
 
 
 ALL = sorted(walk(PROGRAM))
+
+COMPLETED = """
+eval "$(rag-assets --show-completion bash)"
+for line in "rag-assets bi" "rag-assets search --corpus b" "rag-assets bible embed EN_"; do
+    COMP_WORDS=($line); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+    _rag_assets_completion rag-assets
+    echo "${COMPREPLY[@]}"
+done
+"""
+
+
+def test_the_shell_completes_commands_choices_and_codes_of_versions() -> None:
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "RAG_BIBLES_DIR": str(SAMPLES),
+    }
+    done = subprocess.run(
+        ["bash", "-c", COMPLETED], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["bible", "bible both", "EN_SAMPLE"]
 
 
 def shown(path: tuple[str, ...], option: str = "--help") -> str:

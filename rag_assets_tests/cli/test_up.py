@@ -17,6 +17,7 @@ from rag_assets.cli.opening import UI_ADDRESS
 from rag_assets.postgres.database import Database
 from rag_assets_tests.cli.conftest import PROGRAM, Run
 from rag_assets_tests.cli.test_supervisor import alive, wait_until
+from rag_assets_tests.corpora import write_usfm_version
 
 pytestmark = pytest.mark.slow
 
@@ -104,20 +105,98 @@ def holders_of_code(up: int) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(up).children(recursive=True):
         with suppress(psutil.Error):  # it has ended meanwhile
-            if "grpc" in child.cmdline()[:6]:
+            if "rag_assets.defs.code_server" in child.cmdline()[:6]:
                 found.append(child)
     return found
 
 
-@pytest.mark.parametrize("option", ["--port", "--api-port"])
-def test_up_refuses_a_taken_port(run: Run, option: str) -> None:
+@pytest.fixture
+def inbox(workplace: Path) -> Path:
+    """An inbox that is there before `up` starts, as is the folder of the Bibles."""
+    (workplace / "inbox").mkdir()
+    (workplace / "bibles").mkdir(exist_ok=True)
+    return workplace / "inbox"
+
+
+@pytest.mark.long
+def test_what_is_dropped_is_processed_by_a_warm_run_before_any_sensor_ticks(
+    inbox: Path, up: tuple[subprocess.Popen[str], str, str], database: Database
+) -> None:
+    process, _, _ = up
+
+    def ready() -> int:
+        with database.connect() as connection:
+            found = connection.execute("SELECT count(*) FROM documents WHERE state = 'ready'")
+            return int(found.fetchone()[0])  # type: ignore[index]
+
+    def forked() -> list[psutil.Process]:
+        """The process that runs are forked from, and the runs."""
+        found = []
+        for one in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.Error):  # it has ended meanwhile
+                if "multiprocessing.forkserver" in " ".join(one.cmdline()):
+                    found.append(one)
+        return found
+
+    (inbox / "a.md").write_text("# Bridges\n\nA bridge carries a road.\n")
+    wait_until(lambda: ready() == 1, seconds=120)
+    dagster = database.named(f"{database.name}_dagster")
+    with dagster.connect() as connection:
+        tags = connection.execute(
+            "SELECT key, value FROM run_tags JOIN runs USING (run_id)"
+            " WHERE pipeline_name = 'document_processing'"
+        ).fetchall()
+    assert ("dagster/sensor_name", "document_queue") in tags
+    assert ("rag/lane", "rag_processing") in tags
+    assert "dagster/tick" not in {key for key, _ in tags}, "the daemon's sensor was first"
+
+    for one in forked():  # the next run starts it again
+        one.kill()
+    (inbox / "b.md").write_text("# Arches\n\nAn arch is pressed.\n")
+    wait_until(lambda: ready() == 2, seconds=120)
+    assert forked()
+
+    write_usfm_version(inbox.parent / "bibles", "EN_WOKEN", ["In the beginning."], ai_allowed=True)
+    runs = (
+        "SELECT run_id FROM runs JOIN run_tags USING (run_id)"
+        " WHERE key = 'bible/version' AND value = 'EN_WOKEN'"
+        " AND NOT EXISTS (SELECT FROM run_tags t WHERE t.run_id = runs.run_id"
+        " AND t.key = 'dagster/tick') AND status = 'SUCCESS'"
+    )
+
+    def embedded() -> bool:
+        with dagster.connect() as connection:
+            return connection.execute(runs).fetchall() != []
+
+    wait_until(embedded, seconds=120)
+
+    watchers = [
+        one
+        for one in psutil.Process(process.pid).children()
+        if one.cmdline()[1:4] == ["-m", "rag_assets.cli.entry", "watch"]
+    ]
+    assert len(watchers) == 1
+    watchers[0].kill()  # the sensors, or the next one, find what is dropped meanwhile
+    (inbox / "c.md").write_text("# Locks\n\nA lock raises ships.\n")
+    wait_until(lambda: ready() == 3, seconds=120)
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+@pytest.mark.parametrize(
+    ("option", "variable"), [("--port", "RAG_UI_PORT"), ("--api-port", "RAG_API_PORT")]
+)
+def test_up_refuses_a_taken_port(run: Run, option: str, variable: str, by: str) -> None:
     import socket
 
+    free = {"RAG_UI_PORT": "0", "RAG_API_PORT": "0"}
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        # The one given last counts.
-        done = run("up", "--port", "0", "--api-port", "0", option, str(taken.getsockname()[1]))
+        port = str(taken.getsockname()[1])
+        if by == "option":
+            done = run("up", option, port, **free)
+        else:
+            done = run("up", **free | {variable: port})
     assert done.status == 1
-    assert f"is in use: choose another with {option}" in done.err
+    assert f"is in use: choose another with {option}, or {variable}" in done.err
 
 
 def test_serve_refuses_a_taken_port_and_an_address_of_another_machine(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,14 +10,22 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from psycopg import sql
 
 from rag_assets.definitions import build_defs
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
+from rag_assets.defs.index import backfill_window
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import write_usfm_version
+
+
+@pytest.fixture(autouse=True)
+def _no_backfill_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On weekends the automation would look for the database of the environment."""
+    monkeypatch.setattr(backfill_window, "due_now", lambda: False)
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ class Lane:
         job: str = "bible_embeddings",
         config: Mapping[str, Any] | None = None,
         only: Sequence[str] | None = None,
+        tags: Mapping[str, str] | None = None,
         raise_on_error: bool = False,
     ) -> Run:
         """Run a job for one version.
@@ -59,6 +69,7 @@ class Lane:
             .execute_in_process(
                 partition_key=code,
                 instance=self.instance,
+                tags=dict(tags or {}),
                 run_config={"ops": {"verse_embeddings": {"config": dict(config)}}}
                 if config
                 else None,
@@ -131,6 +142,7 @@ class Failed:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+ROOT = Path(__file__).parents[2]
 MakeLane = Callable[..., Lane]
 
 
@@ -164,3 +176,26 @@ def make_lane(
         return Lane(CorpusResource(settings, database), instance)
 
     return make
+
+
+@pytest.fixture
+def beside(database: Database) -> Iterator[Database]:
+    """Where Dagster's state should go; dropped afterwards."""
+    expected = database.named(f"{database.name}_dagster")
+    yield expected
+    with database.named("postgres").connect(autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(expected.name))
+        )
+
+
+@pytest.fixture
+def instance_beside(
+    database: Database, beside: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[dg.DagsterInstance]:
+    """Dagster as it is deployed: its state beside the corpus."""
+    monkeypatch.setenv("RAG_DATABASE_URL", database.conninfo)
+    monkeypatch.chdir(tmp_path)  # dagster.yaml's folders are relative
+    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        yield instance

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
+from rag_assets.defs.index import backfill_window
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane
 from rag_assets_tests.defs.releasing import INDEX, RELEASE, release_lane, run_job, served
@@ -61,6 +62,21 @@ def test_several_versions_between_two_ticks_are_one_release(lane: Lane) -> None:
     assert ticks.tick() == BOTH
     assert run_job(lane, "corpus_release").success
     assert served(lane) == ["EN_A", "EN_B", "EN_C"]
+    assert ticks.tick() == set()
+
+
+def test_while_the_backfill_has_versions_due_nothing_is_built_between_its_runs(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = Ticks(lane)
+    with monkeypatch.context() as open_window:
+        open_window.setattr(backfill_window, "due_now", lambda: True)
+        for code in ("EN_A", "EN_B"):
+            embed(lane, code)
+            assert ticks.tick() == set()
+    assert ticks.tick() == BOTH
+    assert run_job(lane, "corpus_release").success
+    assert served(lane) == ["EN_A", "EN_B"]
     assert ticks.tick() == set()
 
 

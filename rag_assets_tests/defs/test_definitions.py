@@ -24,6 +24,7 @@ ASSETS = sorted(
         *DOCUMENT_ASSETS,
         "capacity_report",
         "chunk_embeddings_index",
+        "corpus_audit",
         "incident_report",
         "release",
         "retrieval_quality",
@@ -34,6 +35,7 @@ BIBLE_JOBS = ["bible_embeddings", "bible_to_release", "bible_verses"]
 JOBS = sorted(
     [
         *BIBLE_JOBS,
+        "audit",
         "bible_embedding_plan",
         "capacity_record",
         "corpus_index",
@@ -56,11 +58,18 @@ INDEX_CHECKS = [
     "retrieval_latency_slo",
 ]
 CHUNK_INDEX_CHECKS = [name for name in INDEX_CHECKS if name != "golden_queries"]
-SCHEDULES = ["daily_capacity", "document_upkeep_daily", "nightly_index", "weekend_backfill"]
+SCHEDULES = [
+    "daily_capacity",
+    "document_upkeep_daily",
+    "nightly_audit",
+    "nightly_index",
+    "weekend_backfill",
+]
 SENSORS = [
     "bible_version_folders",
     "document_inbox",
     "document_queue",
+    "embedding_batches",
     "nightly_index_late",
     "queue_recovery",
     "release_automation",

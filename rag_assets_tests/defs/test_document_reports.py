@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from rag_assets.defs.documents.reporting import report_published
-from rag_assets.defs.resources import CorpusResource
+from rag_assets.defs.documents.reporting import RunReport, report_published
+from rag_assets.defs.resources import CorpusResource, open_corpus
 from rag_assets.postgres.database import Database
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.defs.document_lane import ASSETS, DocumentLane, events_of
@@ -77,6 +81,41 @@ def test_the_next_run_reports_what_was_published_and_not_reported(lane: Document
     assert all(shown[key]["tokens"] > 0 for key in READY)
     assert all("embedded" not in shown[key] for key in READY), "that is not known any more"
     assert catch_up(lane) == 0
+    assert events(lane) == Counter(dict.fromkeys(READY | {"d.md"}, 2))
+
+
+def be_killed_before_reporting() -> None:
+    """A run in this process, whose settings are in the environment, killed at that moment."""
+    RunReport.add = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
+    lane = DocumentLane(open_corpus(), dg.DagsterInstance.ephemeral())
+    lane.work()
+
+
+@pytest.mark.slow
+def test_what_a_killed_run_published_and_did_not_report_is_reported_by_the_next(
+    lane: DocumentLane,
+) -> None:
+    settings = lane.corpus.settings
+    assert settings.openai_api_key is not None
+    killed = subprocess.run(
+        [sys.executable, "-c", f"import {__name__} as it; it.be_killed_before_reporting()"],
+        env={
+            **os.environ,
+            "RAG_DATABASE_URL": lane.corpus.database.conninfo,
+            "RAG_DOCUMENTS_URL": settings.rag_documents_url,
+            "RAG_DOCUMENTS_SETTLE_S": "0",
+            "OPENAI_BASE_URL": str(settings.openai_base_url),
+            "OPENAI_API_KEY": settings.openai_api_key.get_secret_value(),
+        },
+        check=False,
+        stderr=subprocess.PIPE,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert lane.rows("SELECT true FROM documents WHERE state = 'ready' LIMIT 1") == [(True,)]
+    lane.drop("d.md", "# d\n\nText of d.\n")
+    assert [run.success for run in lane.work()] == [True]
+    for asset in ASSETS:
+        assert lane.reads(asset)[0] == READY | {"d.md"}
     assert events(lane) == Counter(dict.fromkeys(READY | {"d.md"}, 2))
 
 

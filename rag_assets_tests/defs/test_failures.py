@@ -98,6 +98,7 @@ class _Broken:
         ("document_upkeep", None, {}),
         ("capacity_record", "2026-11-02", {}),
         ("incident_reports", "1", {}),
+        ("audit", None, {}),
     ],
 )
 def test_every_job_fails_with_class_and_reason_of_unexpected_errors(

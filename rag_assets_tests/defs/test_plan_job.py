@@ -95,6 +95,9 @@ def test_the_plan_is_logged_and_observed_without_writes_or_requests(
         lane.count("SELECT sum(tokens) FROM embedding_ledger WHERE partition_key = 'EN_NEXT'"),
         rel=0.05,
     )
+    assert told["batch_cost_usd"] == pytest.approx(told["cost_usd"] / 2)
+    assert told["batch_hours"] == 24
+    assert [row[9:] for row in rows if row[4] == "0"] == [["0.0000", "0"]] * 2
     assert told["cost_usd"] == pytest.approx(
         float(
             lane.rows("SELECT sum(cost_usd) FROM embedding_ledger WHERE partition_key = 'EN_NEXT'")[
@@ -120,7 +123,9 @@ def test_one_version_is_planned_alone_and_overwriting_counts_every_text(lane: La
 def test_without_versions_the_plan_is_empty(lane: Lane, emulator: Emulator) -> None:
     told = observed(plan(lane))
     assert (told["tokens"], told["cost_usd"]) == (0, 0)
-    assert cells(told["plan"]) == [["**all**", "", "0", "0", "0", "0", "0.0000", "0", "0.0"]]
+    assert cells(told["plan"]) == [
+        ["**all**", "", "0", "0", "0", "0", "0.0000", "0", "0.0", "0.0000", ""]
+    ]
     assert plan_table([]) == told["plan"]
     assert emulator.stats().requests == 0
 
@@ -131,4 +136,5 @@ def test_offline_the_plan_costs_nothing(make_lane: MakeLane) -> None:
     lane.run("EN_NEXT", job="bible_verses")
     told = observed(plan(lane))
     assert told["cost_usd"] == 0
-    assert cells(told["plan"])[0][:5] == ["EN_NEXT", "small", "6", "0", "6"]
+    row = cells(told["plan"])[0]
+    assert (row[:5], row[9:]) == (["EN_NEXT", "small", "6", "0", "6"], ["–", "–"])

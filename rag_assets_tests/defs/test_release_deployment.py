@@ -125,7 +125,7 @@ def test_dropped_versions_are_embedded_checked_released_and_found_and_a_bad_one_
     model = "openai/text-embedding-3"
     assert reasons == [
         f"EN_BAD: completeness: {role}: 1 of 11 verses have no vector in {model}-{role} {vectors}"
-        " (GEN 1:11: no vector): `rag-assets bible embed EN_BAD`"
+        " (GEN 1:11: no vector)"
         for role, vectors in (("small", "halfvec(64)"), ("large", "halfvec(96)"))
     ]
     assert site.served() == both

@@ -13,10 +13,12 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+from pydantic import SecretStr
 
 from rag_assets.bible.embed_verses import EmbedOptions, embed_version
 from rag_assets.definitions import defs
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS
+from rag_assets.defs.index.backfill_window import window_has_versions_due
 from rag_assets.defs.operations.schedules import (
     ESTIMATE_TAG,
     WINDOW_TAG,
@@ -168,6 +170,28 @@ def drop(daemon: Daemon, *codes: str, verses: int = 3) -> None:
         daemon.lane.drop(code, sentences(verses, word=code))
 
 
+def due(daemon: Daemon, now: datetime) -> bool:
+    """Whether the automation of the index waits for the backfill."""
+    corpus = daemon.lane.corpus
+    url = SecretStr(corpus.database.conninfo)
+    settings = corpus.settings.model_copy(update={"rag_database_url": url})
+    return window_has_versions_due(settings, now)
+
+
+def test_the_index_waits_for_a_window_only_while_it_ticks(daemon: Daemon) -> None:
+    embedded(daemon)
+    drop(daemon, "EN_B")
+    assert not due(daemon, at(SATURDAY, "03:20")), "no tick yet"
+    assert daemon.codes(at(SATURDAY, "03:25")) == ["EN_A", "EN_B"]
+    assert due(daemon, at(SATURDAY, "03:30"))
+    assert daemon.tick(nightly_index, at(SATURDAY, "03:30")) == (
+        "waiting: the backfill has versions due in its window"
+    )
+    assert not due(daemon, at(SATURDAY, "03:37")), "an operator stopped the schedule"
+    assert len(daemon.late_tick(at(SATURDAY, "03:40"))) == 1
+    assert not due(daemon, at(SUNDAY, "03:30")), "another window"
+
+
 def test_outside_its_windows_the_backfill_says_when_the_next_one_opens(daemon: Daemon) -> None:
     drop(daemon, "EN_A")
     assert daemon.tick(weekend_backfill, at(FRIDAY, "21:00")) == (
@@ -192,11 +216,13 @@ def test_a_window_embeds_what_is_missing_in_order_two_at_a_time_and_each_once(
         assert float(one.tags[ESTIMATE_TAG]) > 0
         assert daemon.obey("bible_embeddings", one).success
     assert daemon.codes(at(SATURDAY, "02:10")) == ["DE_C"]
+    assert due(daemon, at(SATURDAY, "02:14")), "until a tick has nothing left to start"
     last = {"dagster/partition": "DE_C", WINDOW_TAG: requests[0].tags[WINDOW_TAG]}
     daemon.know_run("bible_embeddings", Status.SUCCESS, last)
     assert daemon.tick(weekend_backfill, at(SATURDAY, "02:15")) == (
         "every version is embedded (closes Saturday 07:00 America/Sao_Paulo, in 4 h 45 min)"
     )
+    assert not due(daemon, at(SATURDAY, "02:15"))
     assert daemon.lane.count("SELECT count(*) FROM verse_embeddings") == 6
     drop(daemon, "EN_A", verses=4)  # its files change
     assert daemon.codes(at(SATURDAY, "02:20")) == []  # once in a window
@@ -227,6 +253,7 @@ def test_schedules_show_the_days_and_hours_of_the_settings() -> None:
         "weekend_backfill": (["*/5 1-6 * * 0,6"], "America/Sao_Paulo"),
         "nightly_index": ("30 3 * * *", "America/Sao_Paulo"),
         "daily_capacity": ("0 23 * * *", "America/Sao_Paulo"),
+        "nightly_audit": ("0 5 * * *", "America/Sao_Paulo"),
         "document_upkeep_daily": ("15 3 * * *", "America/Sao_Paulo"),
     }
     assert shown[1]["nightly_index"] == ("5 23 * * *", "Europe/Berlin")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,6 +12,14 @@ import pytest
 from psycopg import sql
 from sqlalchemy import create_engine, make_url
 
+from rag_assets.defs.dagster_private import (
+    Step,
+    check_targets,
+    failed_partitions,
+    store_evaluations,
+    store_materializations,
+)
+from rag_assets.defs.documents.readable import READABLE
 from rag_assets.defs.storage import CorpusSidePostgresStorage, dagster_url
 from rag_assets.errors import ConfigurationError, DatabaseUnusableError
 from rag_assets.postgres.database import Database
@@ -19,17 +27,6 @@ from rag_assets.postgres.database import Database
 ROOT = Path(__file__).parents[2]
 PASSWORD = "p@ss:w/o?r#d %41&'\"\\é€=+ "  # noqa: S105
 TABLES = "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public'"
-
-
-@pytest.fixture
-def beside(database: Database) -> Iterator[Database]:
-    """Where Dagster's state should go; dropped afterwards."""
-    expected = database.named(f"{database.name}_dagster")
-    yield expected
-    with database.named("postgres").connect(autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(expected.name))
-        )
 
 
 def tables(database: Database) -> set[str]:
@@ -55,6 +52,89 @@ def test_the_instance_of_dagster_yaml_keeps_its_state_beside_the_corpus(
         assert connection.execute(
             "SELECT partitions_def_name, partition FROM dynamic_partitions"
         ).fetchall() == [("bible_version", "EN_KEPT")]
+
+
+def test_an_instance_keeps_one_connection_and_replaces_it_after_a_restart(
+    instance_beside: dg.DagsterInstance, beside: Database
+) -> None:
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    keys = []
+    with beside.connect(autocommit=True) as connection:
+        for key in ("a", "b"):
+            instance_beside.add_dynamic_partitions("documents", [key])
+            instance_beside.report_runless_asset_event(
+                dg.AssetMaterialization("made", partition=key)
+            )
+            instance_beside.add_run_tags(
+                instance_beside.create_run_for_job(no_job).run_id, {"tag": key}
+            )
+            keys += connection.execute(sql.SQL("SELECT pid {}").format(sql.SQL(others))).fetchall()
+            connection.execute(
+                sql.SQL("SELECT pg_terminate_backend(pid) {}").format(sql.SQL(others))
+            )
+    assert len(keys) == 2, "one each time"
+    assert instance_beside.get_dynamic_partitions("documents") == ["a", "b"]
+
+
+@dg.job
+def no_job() -> None: ...
+
+
+def test_500_documents_are_reported_in_a_few_transactions(
+    instance_beside: dg.DagsterInstance, beside: Database
+) -> None:
+    count = (
+        "SELECT xact_commit::int FROM pg_stat_database, pg_stat_force_next_flush()"
+        " WHERE datname = current_database()"
+    )
+    step = Step(instance_beside.create_run_for_job(no_job).run_id, no_job.name, "document_lane")
+    keys = [f"d-{number}.md" for number in range(500)]
+
+    def report(*, passed: bool) -> None:
+        for asset in ("document_chunks", "document_embeddings"):
+            store_materializations(
+                instance_beside,
+                [dg.AssetMaterialization(asset, partition=key, metadata={"n": 1}) for key in keys],
+                step,
+            )
+        targets = check_targets(instance_beside, READABLE.asset_key, keys)
+        evaluations = [
+            dg.AssetCheckEvaluation(
+                check_name=READABLE.name,
+                asset_key=READABLE.asset_key,
+                passed=passed,
+                partition=key,
+                target_materialization_data=targets[key],
+            )
+            for key in keys
+        ]
+        store_evaluations(instance_beside, evaluations, step)
+
+    with beside.connect(autocommit=True) as connection:
+        before = connection.execute(count).fetchone()
+        report(passed=False)
+        assert set(failed_partitions(instance_beside, READABLE, keys)) == set(keys)
+        report(passed=True)
+        time.sleep(1.1)  # a session reports its transactions at most once a second
+        instance_beside.get_runs_count()
+        after = connection.execute(count).fetchone()
+    assert before
+    assert after
+    assert after[0] - before[0] < 200, "one by one it is 8,000"
+    assert failed_partitions(instance_beside, READABLE, keys) == ()
+    for asset in ("document_chunks", "document_embeddings"):
+        assert instance_beside.get_materialized_partitions(dg.AssetKey(asset)) == set(keys)
+    (entry,) = instance_beside.get_asset_records([READABLE.asset_key])
+    last = entry.asset_entry.last_materialization
+    assert last is not None
+    assert last.run_id == step.run_id
+    infos = instance_beside.event_log_storage.get_asset_check_partition_info([READABLE])
+    assert len(infos) == 500
+    assert all(info.is_current for info in infos)
+    history = instance_beside.event_log_storage.get_asset_check_execution_history(
+        READABLE, limit=2000
+    )
+    assert len(history) == 500, "one per run and partition"
 
 
 def test_another_name_can_be_set_and_an_existing_database_is_used(

@@ -164,7 +164,7 @@ def _make_key(host: Host) -> None:
 
 
 def test_all_of_them_are_healthy_and_still_run(host: Host) -> None:
-    assert set(host.running) == {"code", "webserver", "daemon", "api", "exporter"}
+    assert set(host.running) == {"code", "webserver", "daemon", "watch", "api", "exporter"}
     assert [name for name, process in host.running.items() if process.poll() is not None] == []
 
 

@@ -62,7 +62,7 @@ class Lane:
             lane=lane,
             keys=keys,
             force=force,
-            on_outcome=done.add,
+            on_outcomes=done.outcomes.extend,
         )
         return done
 
@@ -91,9 +91,6 @@ class Processed:
 
     outcomes: list[DocumentOutcome] = field(default_factory=list)
     summary: RunSummary = field(default_factory=RunSummary)
-
-    def add(self, outcome: DocumentOutcome) -> None:
-        self.outcomes.append(outcome)
 
     def states(self) -> dict[str, str]:
         """By key. Each document ended once."""

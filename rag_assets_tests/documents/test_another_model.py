@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from rag_assets.operations.backfill import requeue_documents
+from rag_assets.operations.backfill_documents import requeue_documents
 from rag_assets.operations.windows import Window
 from rag_assets_tests.documents.lane import Lane, markdown
 

@@ -54,9 +54,9 @@ def test_deleted_and_foreign_vectors_are_named_and_processing_the_documents_repl
     uncoded, missing, foreign = sorted(reasons(lane), key=lambda reason: "index" not in reason[:20])
     assert uncoded.startswith("documents' index: index_valid_and_used: 1 vector has no code, so")
     assert missing.startswith("documents: completeness: small: 1 chunk has no vector in openai/")
-    assert f"({pumps}): materialize document_embeddings of these documents" in missing
+    assert missing.endswith(f"({pumps})")
     assert foreign.startswith("documents: provenance: small: 1 vector was not written by an")
-    assert f"({roofs}): materialize document_embeddings of these documents" in foreign
+    assert foreign.endswith(f"({roofs})")
 
     lane.process(run_id="again", keys=[pumps, roofs])
     assert reasons(lane) == []

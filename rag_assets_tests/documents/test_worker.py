@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import pytest
 
@@ -276,7 +277,7 @@ def test_a_provider_in_trouble_ends_the_run_and_costs_no_attempt(
             lane.dropped.inbox,
             run_id="run",
             lane=PROCESSING,
-            on_outcome=told.append,
+            on_outcomes=told.extend,
         )
     assert {outcome.state for outcome in told} <= {"waiting", "ready"}
     assert lane.sql("SELECT max(attempts) FROM documents WHERE state <> 'ready'") == [(0,)]
@@ -335,7 +336,7 @@ def test_a_budget_refuses_unknown_prices_before_any_request(lane: Lane) -> None:
 def test_a_failing_caller_stops_the_run_which_returns_its_documents(lane: Lane) -> None:
     lane.drop(**{f"d{n}": markdown(f"topic {n}") for n in range(40)})
 
-    def fail(outcome: DocumentOutcome) -> None:
+    def fail(outcomes: Sequence[DocumentOutcome]) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -345,7 +346,7 @@ def test_a_failing_caller_stops_the_run_which_returns_its_documents(lane: Lane) 
             lane.dropped.inbox,
             run_id="run",
             lane=PROCESSING,
-            on_outcome=fail,
+            on_outcomes=fail,
         )
     counts = dict(lane.sql("SELECT state, max(attempts) FROM documents GROUP BY 1"))
     assert set(counts) == {"ready", "waiting"}
@@ -360,9 +361,9 @@ def test_outcomes_are_reported_in_the_callers_thread_as_they_come(lane: Lane) ->
     lane.drop(a=markdown("river"), b=markdown("hill"))
     seen: list[tuple[int, int]] = []
 
-    def look(outcome: DocumentOutcome) -> None:
+    def look(outcomes: Sequence[DocumentOutcome]) -> None:
         (ready,) = lane.sql("SELECT count(*) FROM documents WHERE state = 'ready'")
-        seen.append((threading.get_ident(), int(str(ready[0]))))
+        seen.extend((threading.get_ident(), int(str(ready[0]))) for _ in outcomes)
 
     process_documents(
         lane.database,
@@ -370,7 +371,7 @@ def test_outcomes_are_reported_in_the_callers_thread_as_they_come(lane: Lane) ->
         lane.dropped.inbox,
         run_id="run",
         lane=PROCESSING,
-        on_outcome=look,
+        on_outcomes=look,
     )
     assert {thread for thread, _ in seen} == {threading.get_ident()}
     assert all(ready >= place for place, (_, ready) in enumerate(seen, start=1))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from rag_assets.embedding.sql.purchases import new_owner
 from rag_assets.index.cases import EVERYTHING
 from rag_assets.index.checks import (
     INDEX_CHECKS,
@@ -15,6 +16,7 @@ from rag_assets.index.checks import (
 )
 from rag_assets.index.latency import judge_latency, production_conditions
 from rag_assets.index.measuring import Alone, Point, recall_of
+from rag_assets.index.policy import IndexAction
 from rag_assets.index.questions import ask, held_out_queries
 from rag_assets.index.sql import generations
 from rag_assets.postgres.database import Database
@@ -273,6 +275,13 @@ def test_a_latency_over_the_objective_fails_and_names_each_case(
     assert "everything, concurrency 1: P95 " in verdict.failures[0]
     assert "everything, concurrency 8: P95 " in verdict.failures[1]
     assert verdict.measured["slo_ms"] == 0.001
+    assert verdict.measured["embedding_meanwhile"] is False
+    assert maintained(database, strict, table).decision.action is IndexAction.BUILD
+    with database.connect(autocommit=True) as embedder:
+        new_owner(embedder)  # as while texts are being embedded
+        verdict = judged(database, strict, table, "retrieval_latency_slo")["retrieval_latency_slo"]
+    assert verdict.failures[0].endswith("is over 0 ms while texts were being embedded")
+    assert maintained(database, strict, table).decision.action is IndexAction.KEEP
     alone = strict.model_copy(update={"rag_slo_concurrency": 1})
     verdict = judged(database, alone, table, "retrieval_latency_slo")["retrieval_latency_slo"]
     assert len(verdict.failures) == 2
@@ -390,3 +399,50 @@ def test_production_conditions_are_reported_only_in_the_prod_profile(
     assert production_conditions(prod, exact, None) == (
         "no index: the objective's lists and probes do not apply"
     )
+
+
+def test_what_nothing_has_changed_for_is_reused_and_says_why(
+    database: Database, settings: Settings
+) -> None:
+    table = filled_table(database, settings, {"EN_A": 1100, "EN_B": 600})
+    maintained(database, settings, table, lists=8)
+    first, before = judged(database, settings, table), recorded(database, table)
+    again, after = judged(database, settings, table), recorded(database, table)
+    reused = {"recall_at_10", "filtered_recall_at_10", "golden_queries"}
+    assert {name for name, one in again.items() if "reused" in one.measured} == reused
+    for name in INDEX_CHECKS:
+        assert again[name].failures == first[name].failures == ()
+        kept = after[name].evaluated_at == before[name].evaluated_at
+        assert kept == (name in reused), "evidence keeps its time, so that it expires"
+    assert "neither the vectors, the way they are searched" in again["recall_at_10"].summary
+    assert (
+        again["recall_at_10"].measured["recall_at_10_mixtures"]
+        == (first["recall_at_10"].measured["recall_at_10_mixtures"])
+    )
+
+
+@pytest.mark.parametrize("change", ["rows", "probes", "settings", "failed", "age", "live"])
+def test_whatever_may_change_a_result_is_measured_again(
+    database: Database, settings: Settings, change: str
+) -> None:
+    table = filled_table(database, settings, {"EN_A": 300})
+    maintained(database, settings, table, lists=8)
+    judged(database, settings, table, "recall_at_10")
+    changed = settings
+    match change:
+        case "rows":
+            run_sql(database, "DELETE FROM verse_embeddings_s1 WHERE verse_id = 1")
+        case "probes":
+            changed = settings.model_copy(update={"pg_ivfflat_probes": 8})
+        case "settings":
+            changed = settings.model_copy(update={"rag_recall_floor": 0.5})
+        case "failed":
+            run_sql(database, "UPDATE check_results SET passed = false, reasons = '{low}'")
+        case "age":
+            run_sql(
+                database, "UPDATE check_results SET evaluated_at = now() - interval '84 h 1 min'"
+            )
+        case "live":
+            changed = settings.model_copy(update={"rag_live_queries": True})
+    verdict = judged(database, changed, table, "recall_at_10")["recall_at_10"]
+    assert "reused" not in verdict.measured

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
 
+from rag_assets.audit.model import AuditReport, Difference
+from rag_assets.audit.sql.reports import store_audit
 from rag_assets.documents.sql import queue as document_queue
 from rag_assets.lanes import LANE_TAG
 from rag_assets.operations.backfill import WINDOW_TAG
@@ -14,6 +17,7 @@ from rag_assets.operations.metrics import OperationsMetrics
 from rag_assets.operations.sql import backfill
 from rag_assets.operations.windows import Window, backfill_windows
 from rag_assets.postgres.database import Connection, Database
+from rag_assets.retrieval.sql.live_recall import LiveRecall, add_live_recall
 from rag_assets.settings.model import Settings, fingerprint
 from rag_assets_tests.documents.queued import MB, new, queue, take
 from rag_assets_tests.release.corpus import prepare, release_corpus
@@ -49,6 +53,7 @@ def fill(database: Database, settings: Settings) -> None:
     release_corpus(database, settings)
     fill_documents(database)
     with database.connect() as connection:
+        fill_live_recall(connection)
         fill_provider(connection)
         fill_operations(connection)
 
@@ -93,6 +98,22 @@ def fill_provider(connection: Connection) -> None:
         (fingerprint(KEY),),
     )
     connection.execute("INSERT INTO provider_limits (endpoint, share) VALUES ('there', 0.5)")
+    for state, due in (("submitted", "-2 hours"), ("submitted", "1 day"), ("done", "-1 day")):
+        connection.execute(
+            """
+            INSERT INTO embedding_batches (space_id, version_code, run_id, state, texts, tokens,
+                   due_at)
+            SELECT min(space_id), 'EN_A', 'run', %s, 9, 90, now() + %s::interval
+              FROM embedding_spaces
+            """,
+            (state, due),
+        )
+
+
+def fill_live_recall(connection: Connection) -> None:
+    """Sampled searches of the active release, in two parts, and of one that was never active."""
+    one = LiveRecall(1, "both", "ivfflat", compared=2, failed=1, skipped=3, hits=20, hits_found=19)
+    add_live_recall(connection, [one, replace(one, hits_found=17), replace(one, release_id=99)])
 
 
 def last_window() -> Window:
@@ -103,6 +124,8 @@ def last_window() -> Window:
 def fill_operations(connection: Connection) -> None:
     """A lane that is paused, an incident that is open, runs that ended and two that failed, a
     refusal of the gate, and documents that the backfill let cost something."""
+    audited = AuditReport((Difference("missing_vector", "EN_SAMPLE", 1),))
+    store_audit(connection, audited, run_id="audit", started_at=datetime.now(UTC))
     backfill.add_documents_cost(connection, last_window().opens, 3, 0.125)
     connection.execute(
         "INSERT INTO paused_lanes (lane, reason, paused_by) VALUES (%s, 'why not', 'command')",

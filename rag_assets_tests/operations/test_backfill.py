@@ -22,8 +22,8 @@ from rag_assets.operations.backfill import (
     choose_versions,
     committed,
     in_order,
-    requeue_documents,
 )
+from rag_assets.operations.backfill_documents import requeue_documents
 from rag_assets.operations.sql.backfill import documents_cost
 from rag_assets.operations.windows import Window
 from rag_assets.postgres.database import Database
@@ -107,6 +107,8 @@ def test_versions_are_started_in_order_while_they_fit(
     assert started(choice) == codes
     assert (choice.held or "").startswith(held or "")
     assert (choice.held is None) == (held is None)
+    # What waits for money or time is not started in this window; what waits for a run is.
+    assert choice.due == (bool(codes) or room is not None)
 
 
 def test_versions_too_large_or_unreadable_do_not_block_the_others() -> None:
@@ -243,6 +245,7 @@ def test_a_version_is_started_once_in_a_window_and_not_while_a_run_works_on_it(
     assert started(choose_in(database, settings, runs=failed, busy=busy, at_work=1)) == ["EN_B"]
     full = choose_in(database, settings, at_work=2)
     assert (started(full), full.held) == ([], "2 runs of the lane rag_bible are under way")
+    assert full.due
 
 
 def test_payments_of_the_windows_runs_reduce_its_budget(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from psycopg import sql
 
 from rag_assets.documents.sql.lanes import KeyState, Pause, Share, pause_lane
+from rag_assets.embedding.sql.batches import StoredBatch
 from rag_assets.operations.dependencies import DependencyProbe
 from rag_assets.operations.diagnosis import diagnose
 from rag_assets.operations.findings import Level, span
@@ -26,6 +28,8 @@ from rag_assets.operations.sql.queue_health import AtWork
 from rag_assets.operations.survey import survey
 from rag_assets.postgres.database import Database
 from rag_assets.postgres.migrations import ServerVersions
+from rag_assets.release.refusal import FixGroup
+from rag_assets.retrieval.sql.live_recall import LiveRecall
 from rag_assets.settings.model import Settings, fingerprint
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.documents.queued import MB, new, queue
@@ -44,6 +48,30 @@ STORED = CorpusState(
     unsent_messages=0,
     failing=Failing(NOW),
     providers={"small": "base64"},
+)
+LOW = FixGroup("`x`", "", "", ("recall is low", "slow"))
+BATCH = StoredBatch(
+    batch_id=3,
+    token=UUID(int=3),
+    space_id=1,
+    version_code="EN_A",
+    run_id="run",
+    attempt=1,
+    state="submitted",
+    provider="in_progress",
+    provider_id="batch_3",
+    key_name="key",
+    output_file_id=None,
+    texts=9,
+    tokens=90,
+    completed=0,
+    message="",
+    prepared_at=NOW - timedelta(days=2),
+    submitting_at=NOW - timedelta(days=2),
+    submitted_at=NOW - timedelta(days=2),
+    due_at=NOW,
+    ended_at=None,
+    closed_at=None,
 )
 SEEN = Snapshot(
     NOW,
@@ -81,6 +109,10 @@ def stored(**told: object) -> Snapshot:
     return seen(corpus=replace(STORED, **told))  # type: ignore[arg-type]
 
 
+def batch(**told: object) -> Snapshot:
+    return stored(batches=(replace(BATCH, **told),))  # type: ignore[arg-type]
+
+
 def failing(*names: str, **told: object) -> Snapshot:
     probes = tuple(
         DependencyProbe(name, False, 0.1, f"{name} is away", "mend it") for name in names
@@ -103,8 +135,17 @@ def test_the_fix_for_a_lane_depends_on_what_blocks_it() -> None:
 
 
 def test_nothing_served_and_the_reason_are_one_finding() -> None:
-    (found,) = diagnose(stored(release=ReleaseState(None, None, ("no index",))), Settings())
-    assert found.evidence == "nothing is served yet; the gate refuses the next release: no index"
+    fix = FixGroup("`rag-assets index build`", "builds", "", ("index: no index", "index: old"))
+    (found,) = diagnose(stored(release=ReleaseState(None, None, (fix,))), Settings())
+    assert found.evidence == (
+        "nothing is served yet; the gate refuses the next release: index: no index (and 1 more): "
+        "run `rag-assets index build`"
+    )
+    assert found.command == "`rag-assets index build`"
+    begun = replace(fix, automation="run 12345678 will do this")
+    (found,) = diagnose(stored(release=ReleaseState(3, NOW, (begun,))), Settings())
+    assert "run 12345678 will do this" in found.evidence
+    assert found.command == "`rag-assets release gate`"
 
 
 @pytest.mark.parametrize(
@@ -168,9 +209,15 @@ def test_nothing_served_and_the_reason_are_one_finding() -> None:
         (seen(keys=(KeyState("e", "aaaa", 0, 60),)), "provider", "problem", "out of quota"),
         (seen(shares=(Share("e", 0.25, NOW),)), "provider", "warning", "25%"),
         (stored(indexes=(IndexState("t", 1, 64, 1000, 0.21),)), "index", "warning", "21%"),
+        (
+            stored(live_recall=(LiveRecall(3, "both", "ivfflat", 50, hits=500, hits_found=474),)),
+            "release",
+            "warning",
+            "ivfflat find 94.8% of what exact search finds, under 95% (50 searches",
+        ),
         (stored(release=ReleaseState(None, None)), "release", "warning", "nothing is served"),
         (
-            stored(release=ReleaseState(3, NOW, ("recall is low", "latency is high"))),
+            stored(release=ReleaseState(3, NOW, (LOW,))),
             "release",
             "warning",
             "recall is low (and 1 more)",
@@ -178,6 +225,10 @@ def test_nothing_served_and_the_reason_are_one_finding() -> None:
         (stored(incident=INCIDENT), "incident", "warning", "incident-0007 is open: dep"),
         (stored(incident=replace(INCIDENT, state="escalated")), "incident", "problem", "escal"),
         (stored(unsent_messages=2), "messages", "warning", "2 messages"),
+        (batch(due_at=NOW - timedelta(hours=3)), "batch", "warning", "3 is 3 h overdue"),
+        (batch(message="the API key is gone"), "batch", "warning", "EN_A: the API key is gone"),
+        (batch(state="ended", ended_at=NOW - timedelta(hours=3)), "batch", "problem", "3 h ago"),
+        (batch(state="failed", message="bad_file"), "batch", "warning", "refused: bad_file"),
     ],
 )
 def test_each_fault_is_reported_with_its_level_and_fix(
@@ -206,8 +257,17 @@ def test_each_fault_is_reported_with_its_level_and_fix(
         lane(waiting=51, running=1, runs_at_work=1, oldest_waiting_s=599),
         seen(keys=(KeyState("e", "aaaa", 0, 86_401),)),
         stored(indexes=(IndexState("t", 1, 64, 1000, 0.2),)),
+        batch(),
+        batch(state="prepared", message="waits", due_at=None),
+        batch(state="ended", ended_at=NOW - timedelta(hours=1)),
         stored(indexes=(IndexState("t", None, None, 0, 9.0),)),
-        stored(indexes=(), release=ReleaseState(None, None, ("nothing is embedded",))),
+        stored(live_recall=(LiveRecall(3, "both", "codes", 50, hits=500, hits_found=475),)),
+        stored(live_recall=(LiveRecall(3, "both", "ivfflat", 49, hits=490, hits_found=300),)),
+        stored(live_recall=(LiveRecall(3, "both", "ivfflat", 99, skipped=9),)),
+        stored(
+            indexes=(),
+            release=ReleaseState(None, None, (LOW,)),
+        ),
     ],
 )
 def test_a_healthy_system_has_no_findings(make_settings: MakeSettings, facts: Snapshot) -> None:

@@ -67,6 +67,11 @@ def seen(filled: Database) -> dict[str, float]:
         (f'rag_embedding_cost_usd_total{{key="{K}"}}', 0.5),
         (f'rag_provider_key_resting{{key="{K}"}}', 1),
         ("rag_provider_share", 0.5),
+        ('rag_batches_open{state="submitted"}', 2),
+        ('rag_batches_open{state="ended"}', 0),
+        ('rag_batches_closed_total{state="done"}', 1),
+        ('rag_batches_closed_total{state="given up"}', 0),
+        ("rag_batch_texts_waiting", 0),
         ("inprogress_index_builds", 0),
         (f'rag_vectors{{corpus="bible",space="{SPACE}"}}', 60),
         (f'rag_vectors{{corpus="documents",space="{SPACE}"}}', 0),
@@ -75,6 +80,11 @@ def seen(filled: Database) -> dict[str, float]:
         (f'rag_check_passed{{check="freshness",corpus="bible",space="{SPACE}",subject="EN_A"}}', 1),
         (f'rag_check_passed{{check="recall_at_10",corpus="bible",space="{SPACE}",'
          'subject="generation 1"}', 1),
+        ('rag_live_recall_at_10{corpus="both",plan="ivfflat"}', 0.9),
+        ('rag_live_recall_searches{corpus="both",outcome="compared",plan="ivfflat"}', 4),
+        ('rag_live_recall_searches{corpus="both",outcome="failed",plan="ivfflat"}', 2),
+        ('rag_live_recall_searches{corpus="both",outcome="skipped",plan="ivfflat"}', 6),
+        ("rag_live_recall_floor", 0.95),
         ('rag_runs_completed_total{dagster_job="documents",status="SUCCESS"}', 3),
         (
             'rag_runs_failing{dagster_job="bible_embeddings",error_class="QuotaExceededError"}',

@@ -28,6 +28,7 @@ def test_old_data_is_deleted_and_the_totals_are_kept(
             connection.execute(
                 "INSERT INTO queue_samples VALUES (%s, 'rag_processing', 1, 0, 0, 0)", (then,)
             )
+            connection.execute("INSERT INTO live_recall VALUES (%s, 1, 'both', 'codes')", (then,))
             run = EndedRun(f"run-{days}", "job", None, "SUCCESS", then, then)
             keep_ended_runs(connection, [run])
             add_message(connection, f"sent-{days}", "words", urgent=False, sent_at=then)
@@ -37,8 +38,10 @@ def test_old_data_is_deleted_and_the_totals_are_kept(
                 " VALUES ('closed', 'unknown', '{}', %s, %s)",
                 (then, then),
             )
-    assert delete_expired(database, settings) == Deleted(attempts=1, runs=1, samples=1, messages=1)
-    assert delete_expired(database, settings) == Deleted(0, 0, 0, 0)
+    assert delete_expired(database, settings) == Deleted(
+        attempts=1, runs=1, samples=1, messages=1, live_recall=1
+    )
+    assert delete_expired(database, settings) == Deleted(0, 0, 0, 0, 0)
     with database.connect() as connection:
         (total,) = totals(connection)
         (runs,) = run_totals(connection)

@@ -37,8 +37,6 @@ from rag_assets_tests.release.evidence import (
 )
 
 INDEX = "documents' index"
-BUILD = "materialize chunk_embeddings_index"
-EMBED = "materialize document_embeddings"
 DRIFT = Drift(rows=ROWS, changed=0, share=0.2, min_rows=10_000)
 DOCUMENT_TABLES: dict[Role, VectorTable] = {
     role: documents_table(table.space) for role, table in TABLES.items()
@@ -148,13 +146,9 @@ def test_documents_that_were_never_checked_are_left_out() -> None:
         assert verdict.left_out == {"documents": "not checked yet"}
     served = active(with_documents())
     reason = only_reason(judged(replace(undecided, active=served)))
-    assert reason == Reason(
-        INDEX, "decision", "missing", f"there is no decision on an index yet: {BUILD}"
-    )
+    assert reason == Reason(INDEX, "decision", "missing", "there is no decision on an index yet")
     verdict = judged(replace(unchecked, active=served))
-    assert {reason.sentence for reason in verdict.reasons} == {
-        f"small: it was never checked: {EMBED}"
-    }
+    assert {reason.sentence for reason in verdict.reasons} == {"small: it was never checked"}
 
 
 @pytest.mark.parametrize("check", QUALITY_CHECKS)
@@ -178,7 +172,7 @@ def test_a_check_that_is_missing_or_old_refuses(check: str) -> None:
     spaces: dict[Role, SpaceEvidence] = {"small": SpaceEvidence(ROWS, 9, few)}
     missing = replace(evidence, documents=replace(evidence.documents, spaces=spaces))
     assert only_reason(judged(missing)) == Reason(
-        "documents", check, "missing", f"small: it was never checked: {EMBED}"
+        "documents", check, "missing", "small: it was never checked"
     )
     old = result(check, subject="documents", revision=1, age=timedelta(days=7))
     assert only_reason(judged(with_results(evidence, {check: old}))).kind == "stale"
@@ -218,14 +212,11 @@ def test_a_decision_is_valid_until_the_policy_would_decide_differently(
         reason = only_reason(verdict)
         assert (reason.subject, reason.check, reason.kind) == (INDEX, "decision", "stale")
         assert reason.sentence.startswith(said)
-        assert reason.sentence.endswith(BUILD)
 
 
 def test_an_index_that_is_missing_or_was_judged_with_other_probes_refuses() -> None:
     gone = with_index(with_documents(), generation=None)
-    assert only_reason(judged(gone)).sentence == (
-        f"the index of generation 7 is gone or invalid: {BUILD}"
-    )
+    assert only_reason(judged(gone)).sentence == ("the index of generation 7 is gone or invalid")
     other = judged(with_index(with_documents(), probes=Probes(5, 9, 64)))
     assert {reason.check for reason in other.reasons} == set(CHUNK_INDEX_CHECKS)
     assert {reason.subject for reason in other.reasons} == {INDEX}

@@ -72,7 +72,7 @@ async def retrieve(
     asked: Annotated[RetrieveRequest, Body(openapi_examples=EXAMPLES)],
 ) -> Response:
     """Search what is released. Give `query` or `vector`, never both."""
-    return await _answer(request, service, asked)
+    return _json(await retrieved(request, service, asked))
 
 
 @router.get(
@@ -86,7 +86,7 @@ async def retrieve_simply(
 ) -> Response:
     """Search with parameters only; vectors need POST."""
     given = RetrieveRequest(**asked.model_dump())
-    return await _answer(request, service, given)
+    return _json(await retrieved(request, service, given))
 
 
 @router.post(
@@ -124,7 +124,11 @@ async def evaluate(request: Request, service: ServiceOf, asked: EvalRequest) -> 
     )
 
 
-async def _answer(request: Request, service: Service, asked: RetrieveRequest) -> Response:
+def _json(answer: RetrieveResponse) -> Response:
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+async def retrieved(request: Request, service: Service, asked: RetrieveRequest) -> RetrieveResponse:
     """Search, measure and log. The middleware counts requests, so that refusals count too."""
     started = time.perf_counter()
     request.state.corpus = asked.corpus
@@ -141,7 +145,7 @@ async def _answer(request: Request, service: Service, asked: RetrieveRequest) ->
             "search_ms": round(found.search_ms, 1),
             "key": getattr(request.state, "key_id", "-"),
         }
-        return Response(answer.model_dump_json(), media_type="application/json")
+        return answer
     finally:
         service.metrics.latency.labels("total").observe(time.perf_counter() - started)
 
@@ -160,7 +164,7 @@ async def _retrieve(
     if asked.rerank_vector is not None and served.large_space is not None:
         large = _given(asked.rerank_vector, served.large_space, "rerank_vector")
     before = time.perf_counter()
-    found = await _search(service, source, served, wanted, vector, large)
+    found = await _search(service, source, served, wanted, vector, large, sampled=True)
     now = time.perf_counter()
     answer = RetrieveResponse(
         request_id=ids.request_id.get(),
@@ -198,7 +202,13 @@ async def _search(
     wanted: SearchRequest,
     vector: Vector | None = None,
     large: Vector | None = None,
+    *,
+    sampled: bool = False,
 ) -> SearchResult:
+    """Search, after embedding the query unless its vector is given.
+
+    :param sampled: the search is a user's, which may be repeated exactly in the background.
+    """
     started = time.perf_counter()
     if vector is None and wanted.text is not None:
         vector = await service.query_vector(served.target.table.space, wanted.embedded_text)
@@ -221,6 +231,8 @@ async def _search(
         ),
         timeout_ms=0,  # a search limits its own statements
     )
+    if sampled:
+        service.sample(source, served, wanted, found, vector, large)
     return replace(found, embedding_ms=embedding_ms)
 
 

@@ -1,14 +1,9 @@
-"""Health, readiness, metrics and the playground page."""
+"""Health, readiness and metrics."""
 
-import base64
-import hashlib
-import re
-from functools import cache
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
-from fastapi.responses import HTMLResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse
 
 from rag_assets.api.models import Problem, Ready
 from rag_assets.api.security import service_of
@@ -16,7 +11,6 @@ from rag_assets.api.service import Service
 
 router = APIRouter(tags=["service"])
 ServiceOf = Annotated[Service, Depends(service_of)]
-_PAGE = Path(__file__).parents[1] / "playground.html"
 
 
 @router.get("/healthz", summary="Is the process alive?")
@@ -52,42 +46,3 @@ async def metrics(service: ServiceOf) -> Response:
         service.metrics.exposition() + operations,
         media_type="text/plain; version=0.0.4; charset=utf-8",
     )
-
-
-@router.get("/", include_in_schema=False)
-async def playground() -> HTMLResponse:
-    """A page to search by hand."""
-    page, headers = _playground()
-    return HTMLResponse(page, headers=headers)
-
-
-@cache
-def _playground() -> tuple[str, dict[str, str]]:
-    """The page, and headers that restrict it to its own script and style and to this API.
-
-    Trusted types prevent the script from turning text into HTML.
-    """
-    page = _PAGE.read_text(encoding="utf-8")
-    policy = [
-        "default-src 'none'",
-        f"script-src {_hash_of('script', page)}",
-        f"style-src {_hash_of('style', page)}",
-        "img-src data:",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
-    ]
-    return page, {
-        "Content-Security-Policy": "; ".join(policy),
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-        "Cache-Control": "no-cache",
-    }
-
-
-def _hash_of(tag: str, page: str) -> str:
-    (inline,) = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-    return f"'sha256-{base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()}'"

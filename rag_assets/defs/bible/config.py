@@ -19,6 +19,14 @@ class EmbedMode(StrEnum):
     overwrite = "overwrite"
 
 
+class RequestMode(StrEnum):
+    """How texts are requested."""
+
+    live = "live"
+    batch = "batch"
+    auto = "auto"
+
+
 class Spaces(StrEnum):
     """Which spaces a run fills."""
 
@@ -35,6 +43,12 @@ class EmbeddingConfig(RunConfig):
         description="only_missing: verses whose vector is missing or whose text changed. "
         "overwrite: embed every verse again and pay for all of them; only when the model changed "
         "under its name.",
+    )
+    requests: RequestMode = Field(
+        RequestMode.live,
+        description="live: now. batch: by the provider's batches, at half the price, within a day; "
+        "the run ends, and the sensor embedding_batches follows them. auto: by batch from "
+        "RAG_BATCH_MIN_TEXTS (5,000) on, unless overdue.",
     )
     spaces: Spaces = Field(
         Spaces.both, description="both, only the small space (recall), or only the large one."
@@ -80,6 +94,7 @@ class EmbeddingConfig(RunConfig):
         mode, spaces = self._mode(), self._spaces()
         return EmbedOptions(
             mode=mode.value,
+            requests=self.requests.value,
             limit=self.limit,
             batch_size=self.batch_size,
             sleep_s=self.sleep,

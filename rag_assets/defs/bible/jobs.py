@@ -3,7 +3,7 @@
 import dagster as dg
 from pydantic import Field
 
-from rag_assets.bible.plan import SpacePlan, plan_versions
+from rag_assets.bible.plan import SpacePlan, batch_hours, plan_versions
 from rag_assets.defs.bible.assets import verse_embeddings, verses
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource
@@ -40,7 +40,7 @@ class PlanConfig(dg.Config):
 def plan_bible_embeddings(
     context: dg.OpExecutionContext, config: PlanConfig, corpus: dg.ResourceParam[CorpusResource]
 ) -> None:
-    """Per version: rows to embed, reused, tokens, dollars, requests, minutes. Writes nothing."""
+    """Per version: rows to embed, reused, tokens, dollars and time, live and by batches."""
     with corpus.database.connect() as connection:
         plans = plan_versions(
             connection,
@@ -50,6 +50,7 @@ def plan_bible_embeddings(
             warn=context.log.warning,
         )
     context.log.info(plan_table(plans))
+    tokens, remote = sum(plan.tokens for plan in plans), corpus.settings.needs_key()
     context.log_event(
         dg.AssetObservation(
             verse_embeddings.key,
@@ -57,7 +58,10 @@ def plan_bible_embeddings(
             metadata={
                 "plan": dg.MetadataValue.md(plan_table(plans)),
                 "cost_usd": together(plan.cost_usd for plan in plans),
-                "tokens": sum(plan.tokens for plan in plans),
+                "minutes": sum(plan.minutes for plan in plans),
+                "batch_cost_usd": together(plan.batch_cost_usd for plan in plans),
+                "batch_hours": batch_hours(tokens, corpus.settings) if remote else None,
+                "tokens": tokens,
             },
         )
     )
@@ -75,18 +79,25 @@ def bible_embedding_plan() -> None:
 def plan_table(plans: list[SpacePlan]) -> str:
     """Format plans as a Markdown table with a row of totals."""
     lines = [
-        "| version | space | rows | reused | new texts | tokens | USD | requests | minutes |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| version | space | rows | reused | new texts | tokens | USD | requests | minutes "
+        "| batch USD | batch hours |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
         f"| {plan.version_code} | {plan.role} | {plan.rows} | {plan.reused} | {plan.texts} "
-        f"| {plan.tokens} | {amount(plan.cost_usd)} | {plan.requests} | {plan.minutes:.1f} |"
+        f"| {plan.tokens} | {amount(plan.cost_usd)} | {plan.requests} | {plan.minutes:.1f} "
+        f"| {_or_none(plan.batch_cost_usd, '.4f')} | {_or_none(plan.batch_hours, 'd')} |"
         for plan in plans
     ]
     lines.append(
         f"| **all** | | {sum(p.rows for p in plans)} | {sum(p.reused for p in plans)} "
         f"| {sum(p.texts for p in plans)} | {sum(p.tokens for p in plans)} "
         f"| {amount(together(p.cost_usd for p in plans))} | {sum(p.requests for p in plans)} "
-        f"| {sum(p.minutes for p in plans):.1f} |"
+        f"| {sum(p.minutes for p in plans):.1f} "
+        f"| {_or_none(together(p.batch_cost_usd for p in plans), '.4f')} | |"
     )
     return "\n".join(lines)
+
+
+def _or_none(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)

@@ -130,6 +130,16 @@ def of_verse_embeddings(
     }
 
 
+def of_batches(reports: Sequence[SpaceReport]) -> dict[str, dg.MetadataValue[Any]]:
+    """Metadata of a partition whose texts are in the provider's batches."""
+    due = [report.due_at for report in reports if report.due_at]
+    return {
+        "waiting": dg.MetadataValue.int(sum(report.waiting for report in reports)),
+        "due": dg.MetadataValue.timestamp(max(due)) if due else dg.MetadataValue.null(),
+        "commands": dg.MetadataValue.md("`rag-assets batches list`"),
+    }
+
+
 def _cost(cost_usd: float | None) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.float(cost_usd) if cost_usd is not None else dg.MetadataValue.null()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import dagster as dg
 
-from rag_assets.bible.fingerprint import folder_hash, last_touched
+from rag_assets.bible.fingerprint import FolderHashes, last_touched
 from rag_assets.bible.limits import reading_limits
 from rag_assets.bible.sql.verses import StoredVersion, stored_versions
 from rag_assets.bible.versions import (
@@ -27,6 +27,9 @@ from rag_assets.embedding.batching import text_hash
 from rag_assets.errors import CorpusError
 from rag_assets.lanes import BIBLE_LANE
 from rag_assets.visible import count
+
+_HASHES = FolderHashes()
+"""Of this process, which evaluates all ticks: a tick reads only the files that changed."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def decide_tick(
 
 @dg.sensor(
     jobs=[bible_embeddings, bible_verses],
-    minimum_interval_seconds=60,
+    minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Adds a partition for each new folder in RAG_BIBLES_DIR, starts versions whose "
     "files or version.toml changed, and reports folders that are gone (their data is kept: "
@@ -144,7 +147,7 @@ def _read_folder(
         if time.time() - last_touched(folder.path) < settle_s:
             context.log.info(f"{folder.code}: just modified, perhaps still being copied: waiting")
             return VersionOnDisk(folder.code, None, None)
-        source_hash = folder_hash(folder.path, most_bytes=most_bytes)
+        source_hash = _HASHES.hash_of(folder.path, most_bytes=most_bytes)
         declaration = read_declaration(folder)
     except (CorpusError, OSError) as error:  # one bad folder must not block the others
         context.log.warning(f"{folder.code}: {error}")

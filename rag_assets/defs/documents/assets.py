@@ -5,18 +5,17 @@ processes many documents: waiting ones of its lane, or selected partitions.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
 import rag_assets.embedding.providers.openai_client  # noqa: F401 -- takes half a second, before the step is timed
 from rag_assets.defs.bible.assets import OWNERS
-from rag_assets.defs.dagster_private import mark_planned
 from rag_assets.defs.documents import metadata
 from rag_assets.defs.documents.config import DocumentsConfig
 from rag_assets.defs.documents.partitions import documents
-from rag_assets.defs.documents.readable import report_readable, report_rejected
-from rag_assets.defs.documents.reporting import report_published
+from rag_assets.defs.documents.readable import report_readable
+from rag_assets.defs.documents.reporting import RunReport, report_published
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.run_log import run_log
@@ -26,7 +25,6 @@ from rag_assets.documents.sql.reports import mark_reported
 from rag_assets.documents.worker import process_documents
 from rag_assets.errors import DocumentError
 from rag_assets.lanes import DOCUMENT_LANES, LARGE, known_lane
-from rag_assets.progress import LogLines
 from rag_assets.visible import count
 
 CHUNKS, EMBEDDINGS = metadata.CHUNKS, metadata.EMBEDDINGS
@@ -87,29 +85,10 @@ def document_lane(
     as failed, and the run fails at its end.
     """
     chosen = context.partition_keys if context.run.is_partitioned else None
-    failed: list[DocumentOutcome] = []
-    rejected: list[DocumentOutcome] = []
-    reported: dict[str, str] = {}
-
-    def log(outcome: DocumentOutcome) -> None:
-        if outcome.state in ("ready", "unchanged"):
-            for event in metadata.materializations(outcome):
-                context.log_event(event)
-            reported[outcome.key] = context.run.run_id
-            return
-        if outcome.rejected:
-            rejected.append(outcome)
-            report_rejected(context, outcome.key, outcome.error_class, outcome.error)
-            context.log.warning(f"rejected: {outcome.error}")
-            return
-        failed.append(outcome)
-        context.log.warning(f"{outcome.key}: {outcome.error_class}: {outcome.error}")
-        if chosen is None:
-            mark_planned(context, (CHUNKS, EMBEDDINGS), outcome.key)
-
+    report = RunReport(context, planned=chosen is not None)
     if chosen is None and config.lane == LARGE:
         os.nice(corpus.settings.rag_large_document_nice)  # each run has its own process
-    with as_failures(), run_log():
+    with as_failures(), run_log(), corpus.reporting(context.log.info) as progress:
         summary = process_documents(
             corpus.database,
             corpus.settings,
@@ -118,16 +97,16 @@ def document_lane(
             lane=known_lane(config.lane, DOCUMENT_LANES),
             keys=chosen,
             force=config.force,
-            progress=corpus.progress or LogLines(context.log.info),
-            on_outcome=log,
+            progress=progress,
+            on_outcomes=report.add,
         )
     context.log.info(str(summary))
     with as_failures():
-        _catch_up(context, corpus, reported)
-    report_readable(context, list(reported))
-    _report_run(context, summary, rejected)
-    if failed:
-        raise _failure(failed)
+        _catch_up(context, corpus, report.ready)
+    report_readable(context, report.ready)
+    _report_run(context, summary, report.rejected)
+    if report.failed:
+        raise _failure(report.failed)
     yield from ()  # each document's outcome was logged as it came
 
 
@@ -143,11 +122,11 @@ def _report_run(
 
 
 def _catch_up(
-    context: dg.AssetExecutionContext, corpus: CorpusResource, reported: Mapping[str, str]
+    context: dg.AssetExecutionContext, corpus: CorpusResource, reported: Sequence[str]
 ) -> None:
     """Record what this run has reported, and report what earlier runs could not."""
     with corpus.database.connect() as connection:
-        mark_reported(connection, reported)
+        mark_reported(connection, dict.fromkeys(reported, context.run.run_id))
     late = report_published(context.instance, corpus.database, patience_s=_CATCH_UP_S)
     if late:
         context.log.info(f"{late} ready documents of runs that had ended early were reported")

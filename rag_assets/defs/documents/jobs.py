@@ -1,8 +1,11 @@
 """Jobs of the document lane: process documents, requeue dead letters, delete old data."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 from pydantic import Field
 
+from rag_assets.defs.dagster_private import is_in_postgres
 from rag_assets.defs.documents.assets import CHUNKS, EMBEDDINGS
 from rag_assets.defs.documents.partitions import DOCUMENTS
 from rag_assets.defs.failures import as_failures
@@ -13,6 +16,7 @@ from rag_assets.documents.upkeep import delete_expired
 from rag_assets.errors import ConfigurationError
 from rag_assets.lanes import LANE_TAG, PROCESSING, DocumentLane
 from rag_assets.operations import upkeep as operations_upkeep
+from rag_assets.postgres.database import dagster_database
 from rag_assets.visible import count
 
 document_processing = dg.define_asset_job(
@@ -94,11 +98,34 @@ def forget_old_operations(
     context.log.info(str(deleted))
 
 
+@dg.op(out=dg.Out(dg.Nothing))
+@as_failures()
+def forget_old_dagster_runs(
+    context: dg.OpExecutionContext, corpus: dg.ResourceParam[CorpusResource]
+) -> None:
+    """Delete Dagster's runs and logs after RAG_DAGSTER_KEEP_DAYS, where they are in PostgreSQL."""
+    if not is_in_postgres(context.instance):
+        return
+
+    def forget_logs(run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            context.instance.compute_log_manager.delete_logs(prefix=[run_id])
+
+    deleted = operations_upkeep.delete_dagster_history(
+        dagster_database(corpus.settings),
+        corpus.settings.rag_dagster_keep_days,
+        forget=forget_logs,
+    )
+    context.log.info(f"deleted {count(deleted, 'old run')}")
+
+
 @dg.job(
     description="Permanently delete documents withdrawn RAG_DOCUMENTS_KEEP_DAYS ago (texts, "
-    "vectors, partitions), and operations data older than RAG_OPERATIONS_KEEP_DAYS."
+    "vectors, partitions), operations data older than RAG_OPERATIONS_KEEP_DAYS, and Dagster's runs "
+    "older than RAG_DAGSTER_KEEP_DAYS, except what the status of a partition comes from."
 )
 def document_upkeep() -> None:
-    """Two independent steps."""
+    """Independent steps."""
     forget_withdrawn_documents()
     forget_old_operations()
+    forget_old_dagster_runs()

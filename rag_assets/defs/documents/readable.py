@@ -6,11 +6,17 @@ reason.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import dagster as dg
 
-from rag_assets.defs.dagster_private import check_targets, failed_partitions, report_evaluation
+from rag_assets.defs.dagster_private import (
+    check_targets,
+    failed_partitions,
+    step_of,
+    store_evaluations,
+)
 from rag_assets.defs.documents.metadata import CHUNKS
 from rag_assets.defs.documents.partitions import documents
 from rag_assets.defs.failures import as_failures
@@ -20,45 +26,52 @@ from rag_assets.documents.sql.documents import find_documents
 
 READABLE = dg.AssetCheckKey(CHUNKS, "document_readable")
 
-
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
 
-def report_rejected(
-    context: Context, key: str, error_class: str | None, reason: str | None
-) -> None:
-    """Fail the check of one document's partition."""
-    _report(context, key, passed=False, reason=reason, error_class=error_class)
+@dataclass(frozen=True)
+class Rejection:
+    """Why a document was rejected."""
+
+    error_class: str | None
+    reason: str | None
+
+
+def report_rejected(context: Context, rejected: Mapping[str, Rejection]) -> None:
+    """Fail the checks of these documents' partitions."""
+    _report(context, rejected)
 
 
 def report_readable(context: Context, keys: Sequence[str]) -> None:
     """Pass the checks of those of these documents that were rejected before."""
-    for key in failed_partitions(context.instance, READABLE, keys):
-        _report(context, key, passed=True)
+    again = failed_partitions(context.instance, READABLE, keys)
+    _report(context, dict.fromkeys(again))
 
 
-def _report(
-    context: Context,
-    key: str,
-    *,
-    passed: bool,
-    reason: str | None = None,
-    error_class: str | None = None,
-) -> None:
-    report_evaluation(
-        context,
+def _report(context: Context, found: Mapping[str, Rejection | None]) -> None:
+    """Report the evaluations of partitions; without a rejection, one passes."""
+    targets = check_targets(context.instance, CHUNKS, list(found)) if found else {}
+    evaluations = [
         dg.AssetCheckEvaluation(
             asset_key=READABLE.asset_key,
             check_name=READABLE.name,
-            passed=passed,
+            passed=rejection is None,
             severity=dg.AssetCheckSeverity.WARN,
-            description=reason,
-            metadata={"error_class": error_class} if error_class else {},
-            target_materialization_data=check_targets(context.instance, CHUNKS, key),
+            description=rejection.reason if rejection else None,
+            metadata=_metadata(rejection),
+            target_materialization_data=targets.get(key),
             blocking=False,
             partition=key,
-        ),
-    )
+        )
+        for key, rejection in found.items()
+    ]
+    store_evaluations(context.instance, evaluations, step_of(context))
+
+
+def _metadata(rejection: Rejection | None) -> dict[str, str]:
+    if rejection is None or rejection.error_class is None:
+        return {}
+    return {"error_class": rejection.error_class}
 
 
 def _spec() -> dg.AssetCheckSpec:
@@ -85,9 +98,12 @@ def document_readable(
     """
     with as_failures(), corpus.database.connect() as connection:
         found = find_documents(connection, context.partition_keys)
-    for document in found:
-        if is_rejected(document):
-            report_rejected(context, document.key, document.error_class, document.error)
-        elif document.state == "ready":
-            _report(context, document.key, passed=True)
+    judged = {
+        document.key: Rejection(document.error_class, document.error)
+        if is_rejected(document)
+        else None
+        for document in found
+        if is_rejected(document) or document.state == "ready"
+    }
+    _report(context, judged)
     yield from ()

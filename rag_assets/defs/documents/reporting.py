@@ -1,28 +1,68 @@
-"""Report ready documents to Dagster whose run ended before it could.
+"""Report documents to Dagster: those of the run itself, and those whose run ended before it could.
 
-A run reports each document after publishing it, to another database. If it is killed in between,
-ready documents show as missing or failed. Uses only public API, at 11 ms per event.
+A run reports documents after publishing them, to another database. If it is killed in between,
+ready documents show as missing or failed, until the next run or the recovery reports them.
 """
 
+import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import dagster as dg
 
+from rag_assets.defs.dagster_private import mark_planned, step_of, store_materializations
 from rag_assets.defs.documents import metadata
 from rag_assets.defs.documents.metadata import CHUNKS, EMBEDDINGS
+from rag_assets.defs.documents.partitions import DOCUMENTS
+from rag_assets.defs.documents.readable import Rejection, report_rejected
 from rag_assets.defs.under_way import UNDER_WAY
-from rag_assets.documents.publishing import stored_outcome
+from rag_assets.documents.publishing import DocumentOutcome, stored_outcome
 from rag_assets.documents.sql.documents import Document
 from rag_assets.documents.sql.reports import lock_unreported, mark_reported
 from rag_assets.postgres.database import Database
 
-_BATCH = 50
-"""Documents locked at a time: 1.2 s if each has to be reported."""
+log = logging.getLogger("rag_assets.documents")
+_BATCH = 200
+"""Documents locked at a time: 0.2 s if each has to be reported."""
 _PAGE = 500
 _NOT_KEPT = ("embedded", "reused")
 """Fields that are not stored in ``documents``."""
 _PUBLISHED_BY = "published_by_run"
+
+
+class RunReport:
+    """Reports the outcomes of a run as they come, each under its own partition.
+
+    :param planned: the run named its partitions when it started, so that those not materialized
+        show as failed.
+    """
+
+    def __init__(self, context: dg.AssetExecutionContext, *, planned: bool) -> None:
+        self._context = context
+        self._planned = planned
+        self.ready: list[str] = []
+        self.rejected: list[DocumentOutcome] = []
+        self.failed: list[DocumentOutcome] = []
+
+    def add(self, outcomes: Sequence[DocumentOutcome]) -> None:
+        """Report some outcomes together. A document may be taken in after the inbox's last tick."""
+        self._context.instance.add_dynamic_partitions(DOCUMENTS, [one.key for one in outcomes])
+        ready = [one for one in outcomes if one.state in ("ready", "unchanged")]
+        others = [one for one in outcomes if one.state not in ("ready", "unchanged")]
+        rejected = [one for one in others if one.rejected]
+        failed = [one for one in others if not one.rejected]
+        events = [event for one in ready for event in metadata.materializations(one)]
+        store_materializations(self._context.instance, events, step_of(self._context))
+        reasons = {one.key: Rejection(one.error_class, one.error) for one in rejected}
+        report_rejected(self._context, reasons)
+        for one in failed:
+            if not self._planned:
+                mark_planned(self._context, (CHUNKS, EMBEDDINGS), one.key)
+        for one in others:
+            log.warning("%s: %s: %s", one.key, one.error_class, one.error)
+        self.ready += [one.key for one in ready]
+        self.rejected += rejected
+        self.failed += failed
 
 
 def report_published(
@@ -49,7 +89,9 @@ def report_published(
             after = found[-1].document_id
             left = _of_ended_runs(instance, found)
             shown = {asset: _shown(instance, asset, left) for asset in (CHUNKS, EMBEDDINGS)}
-            count += sum(_report(instance, document, shown) for document in left)
+            missing = [event for document in left for event in _missing(document, shown)]
+            store_materializations(instance, missing)
+            count += len({event.partition for event in missing})
             mark_reported(connection, {one.key: one.run_id for one in left if one.run_id})
     return count
 
@@ -81,19 +123,12 @@ def _shown(
     return found
 
 
-def _report(
-    instance: dg.DagsterInstance,
-    document: Document,
-    shown: Mapping[dg.AssetKey, Collection[tuple[str | None, str]]],
-) -> bool:
-    """Report a document's assets that Dagster lacks; return whether there were any."""
-    missing = [
-        event
-        for event in metadata.materializations(stored_outcome(document))
-        if (document.key, document.run_id) not in shown[event.asset_key]
-    ]
-    for event in missing:
-        known = {name: value for name, value in event.metadata.items() if name not in _NOT_KEPT}
-        by = {_PUBLISHED_BY: dg.MetadataValue.text(document.run_id or "")}
-        instance.report_runless_asset_event(event._replace(metadata=known | by))
-    return bool(missing)
+def _missing(
+    document: Document, shown: Mapping[dg.AssetKey, Collection[tuple[str | None, str]]]
+) -> Iterator[dg.AssetMaterialization]:
+    """Yield the events of a document's assets that Dagster lacks."""
+    for event in metadata.materializations(stored_outcome(document)):
+        if (document.key, document.run_id) not in shown[event.asset_key]:
+            known = {name: value for name, value in event.metadata.items() if name not in _NOT_KEPT}
+            by = {_PUBLISHED_BY: dg.MetadataValue.text(document.run_id or "")}
+            yield event._replace(metadata=known | by)

@@ -7,12 +7,12 @@ import dagster as dg
 from rag_assets.defs.bible.assets import OWNERS, verse_embeddings
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index import metadata
+from rag_assets.defs.index.backfill_window import BackfillHasVersionsDue
 from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.documents.quality import documents_quality
 from rag_assets.index.indexed_tables import ASSETS, indexed_tables
 from rag_assets.index.maintain import IndexRequest, maintain
-from rag_assets.progress import LogLines
 from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
 from rag_assets.vectors.sql.tables import DOCUMENTS, Corpus
 
@@ -31,6 +31,10 @@ WHEN_UPSTREAM_CHANGED = (
     & _IDLE
 ).with_label("when upstream assets changed and none is in progress")
 """Not ``eager()``, which waits until no upstream partition is missing, i.e. forever."""
+
+WHEN_VERSIONS_CHANGED = (WHEN_UPSTREAM_CHANGED & ~BackfillHasVersionsDue()).with_label(
+    "when versions changed, none is in progress, and the backfill has none left in its window"
+)
 
 _QUARTER_PASSED: dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey] = (
     dg.AutomationCondition.cron_tick_passed("*/15 * * * *")
@@ -68,28 +72,32 @@ def _index_asset(
         config: IndexConfig,
         corpus: dg.ResourceParam[CorpusResource],
     ) -> dg.MaterializeResult[None]:
-        progress = corpus.progress or LogLines(context.log.info)
-        with corpus.database.connect() as connection:
-            tables = indexed_tables(connection, corpus.settings, corpus_name)
-            if corpus_name == "documents" and tables:
-                # The documents' checks cover all documents, and no run of theirs is the last one,
-                # so the evidence for the gate is renewed here, before a possible release.
-                judged = documents_quality(connection, corpus.settings)
-                keep_evidence(
-                    connection, DOCUMENTS, judged, list(QUALITY_CHECKS), run_id=context.run.run_id
+        with corpus.reporting(context.log.info) as progress:
+            with corpus.database.connect() as connection:
+                tables = indexed_tables(connection, corpus.settings, corpus_name)
+                if corpus_name == "documents" and tables:
+                    # The documents' checks cover all documents, and no run of theirs is the last
+                    # one, so the gate's evidence is renewed here, before a possible release.
+                    judged = documents_quality(connection, corpus.settings)
+                    keep_evidence(
+                        connection,
+                        DOCUMENTS,
+                        judged,
+                        list(QUALITY_CHECKS),
+                        run_id=context.run.run_id,
+                    )
+            outcomes = [
+                maintain(
+                    corpus.database,
+                    corpus.settings,
+                    table,
+                    # An operator's options apply to the next release, not to the active one.
+                    config.request() if place == 0 else IndexRequest(),
+                    run_id=context.run.run_id,
+                    progress=progress,
                 )
-        outcomes = [
-            maintain(
-                corpus.database,
-                corpus.settings,
-                table,
-                # An operator's options apply to the next release, not to the active one.
-                config.request() if place == 0 else IndexRequest(),
-                run_id=context.run.run_id,
-                progress=progress,
-            )
-            for place, table in enumerate(tables)
-        ]
+                for place, table in enumerate(tables)
+            ]
         return dg.MaterializeResult(metadata=metadata.of_index(outcomes))
 
     return index
@@ -101,7 +109,7 @@ verse_embeddings_index = _index_asset(
     description="The IVFFlat index over the small vectors of all versions, rebuilt when the policy "
     "requires it.\n\nA build creates a new generation beside the active one; a release switches to "
     "it. A decision not to rebuild is also a result, with its reasons in the metadata.",
-    condition=WHEN_UPSTREAM_CHANGED,
+    condition=WHEN_VERSIONS_CHANGED,
 )
 
 chunk_embeddings_index = _index_asset(

@@ -10,7 +10,6 @@ from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embedding
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.index.checks import CHECKS_OF, IndexVerdict, judge_index
 from rag_assets.index.indexed_tables import indexed_tables
-from rag_assets.progress import LogLines
 from rag_assets.vectors.sql.tables import Corpus
 
 
@@ -32,7 +31,7 @@ def _index_checks(
         context: dg.AssetCheckExecutionContext, corpus: dg.ResourceParam[CorpusResource]
     ) -> Iterator[dg.AssetCheckResult]:
         wanted = {key.name for key in context.selected_asset_check_keys}
-        with as_failures():
+        with as_failures(), corpus.reporting(context.log.info) as progress:
             with corpus.database.connect() as connection:
                 tables = indexed_tables(connection, corpus.settings, corpus_name)
             if not tables:
@@ -47,7 +46,7 @@ def _index_checks(
                     table,
                     wanted,
                     run_id=context.run.run_id,
-                    progress=corpus.progress or LogLines(context.log.info),
+                    progress=progress,
                 ):
                     yield _result(asset.key, verdict)
 

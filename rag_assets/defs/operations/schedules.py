@@ -38,11 +38,12 @@ from rag_assets.operations.backfill import (
     WindowRun,
     choose_now,
     remaining_budget,
-    requeue_documents,
     runs_of,
     runs_url,
 )
+from rag_assets.operations.backfill_documents import requeue_documents
 from rag_assets.operations.capacity import due_days
+from rag_assets.operations.sql.backfill import record_tick, versions_due
 from rag_assets.operations.sql.capacity import recorded_days, watched_since
 from rag_assets.operations.sql.dagster_state import TaggedRun
 from rag_assets.operations.windows import DailyTime, Window, backfill_windows, when
@@ -188,9 +189,12 @@ def _backfill(
             at_work=in_bible_lane(under_way),
             warn=context.log.debug,
         )
+        record_tick(connection, window.opens, now, due=choice.due)
         if not choice.start and not choice.held:
             left = remaining_budget(connection, settings, window, runs, now)
             requeued, waiting = requeue_documents(connection, settings, window, left.usd)
+    for one in choice.start:
+        context.log.info(f"{one.code}: {one.why}")
     context.log.info(f"all runs of this window: {runs_url(settings.rag_public_url, window.key)}")
     notes = [*choice.passed_over, *filter(None, [choice.held])]
     if requeued:
@@ -217,6 +221,7 @@ def _request(one: Candidate, window: Window, bibles_dir: Path) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=f"{window.key} {one.code}",
         partition_key=one.code,
+        run_config={"ops": {verse_embeddings.op.name: {"config": {"requests": one.requests}}}},
         asset_selection=None if whole else [verse_embeddings.key],
         tags={
             WINDOW_TAG: window.key,
@@ -275,6 +280,9 @@ def _night(
         return dg.SkipReason("waiting: vectors are being embedded or an index is being built")
     try:
         with corpus.database.connect() as connection:
+            window = backfill_windows(settings).open_at(now)
+            if window is not None and versions_due(connection, window.opens, now):
+                return dg.SkipReason("waiting: the backfill has versions due in its window")
             tables = indexed_tables(connection, settings)
             corpora = {table.corpus for table in tables if has_rows(connection, table)}
     except ConfigurationError as error:  # nothing was ever embedded

@@ -13,7 +13,7 @@ from rag_assets.defs.index.assets import (
 )
 from rag_assets.defs.index.quality import retrieval_quality
 from rag_assets.defs.resources import CorpusResource
-from rag_assets.progress import LogLines
+from rag_assets.operations.automation import automation_now
 from rag_assets.release.releasing import Released
 from rag_assets.release.releasing import release as release_corpus
 
@@ -53,15 +53,17 @@ def release_asset(
     It gathers the evidence itself: a check that failed, is missing, or is outdated refuses the
     release, even when this asset is launched alone.
     """
-    released = release_corpus(
-        corpus.database,
-        corpus.settings,
-        run_id=context.run.run_id,
-        leave_out_failing=config.leave_out_failing,
-        after_rollback=config.after_rollback,
-        keep_model=AUTOMATION_TAG in context.run.tags,
-        progress=corpus.progress or LogLines(context.log.info),
-    )
+    with corpus.reporting(context.log.info) as progress:
+        released = release_corpus(
+            corpus.database,
+            corpus.settings,
+            run_id=context.run.run_id,
+            leave_out_failing=config.leave_out_failing,
+            after_rollback=config.after_rollback,
+            keep_model=AUTOMATION_TAG in context.run.tags,
+            automation=automation_now(corpus.settings, but=context.run.run_id),
+            progress=progress,
+        )
     return dg.MaterializeResult(metadata=_metadata(released))
 
 

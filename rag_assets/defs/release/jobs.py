@@ -1,5 +1,7 @@
 """Jobs that lead to a release: from the index, or from a version's files."""
 
+import warnings
+
 import dagster as dg
 
 from rag_assets.defs.bible.assets import verse_embeddings, verses
@@ -45,13 +47,18 @@ bible_to_release = dg.define_asset_job(
     description="All steps for one version: files, vectors, index, checks, release.",
 )
 
-release_automation = dg.AutomationConditionSensorDefinition(
-    "release_automation",
-    target=dg.AssetSelection.assets(
-        verse_embeddings_index, chunk_embeddings_index, retrieval_quality, release_asset
-    ),
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts verse_embeddings_index and release when vectors changed and none are being "
-    "embedded; chunk_embeddings_index and release after the first documents, then at most every 15 "
-    "minutes. Stop it to release by hand only.",
-)
+with warnings.catch_warnings():  # beta of Dagster, which is pinned for it
+    warnings.simplefilter("ignore", dg.BetaWarning)
+    release_automation = dg.AutomationConditionSensorDefinition(
+        "release_automation",
+        target=dg.AssetSelection.assets(
+            verse_embeddings_index, chunk_embeddings_index, retrieval_quality, release_asset
+        ),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        use_user_code_server=True,  # for our own condition
+        minimum_interval_seconds=10,
+        description="Starts verse_embeddings_index and release when vectors changed, none are "
+        "being embedded, and the backfill has no versions left in its open window; "
+        "chunk_embeddings_index and release after the first documents, then at most every 15 "
+        "minutes. Stop it to release by hand only.",
+    )

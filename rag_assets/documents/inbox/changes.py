@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -85,13 +85,15 @@ def find_changes(
     *,
     settle_s: float,
     max_bytes: int,
+    complete: Container[str] = frozenset(),
 ) -> InboxChanges:
     """Compare a listing with the known documents.
 
     :param known: documents that are not withdrawn, by path.
     :param withdrawn: withdrawn documents that are still stored, by path.
     :param hashes: SHA-256 of the files hashed so far, by path.
-    :param settle_s: seconds that a file must have been unchanged.
+    :param settle_s: seconds that a file must have been unchanged, unless its path is in
+        ``complete``.
     :param max_bytes: size above which a file is neither hashed nor read.
     """
 
@@ -102,8 +104,8 @@ def find_changes(
 
     there = {*listing.refused, *(file.path for file in listing.files)}
     news = [f for f in listing.files if not _as_known(f, known, withdrawn, max_bytes)]
-    settling = [file for file in news if file.age_s < settle_s]
-    settled = [file for file in news if not file.age_s < settle_s]
+    settling = [file for file in news if file.age_s < settle_s and file.path not in complete]
+    settled = [file for file in news if not file.age_s < settle_s or file.path in complete]
     unhashed = [file for file in settled if content_of(file) is None]
 
     lost = _Lost(_missing(known, there, listing.unlisted))

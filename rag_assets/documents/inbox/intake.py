@@ -7,7 +7,7 @@ computed again and recorded under a lock.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -66,7 +66,7 @@ class Intake:
     :param by_hand: the number of documents added by command or API; 0 without a cursor.
     :param reread: documents read by an older version of the extraction, and requeued.
     :param waiting: files left for the next scan: still being written, or above the limit of one
-        scan.
+        scan; ``settling``: the former.
     :param remarks: what an operator should check, one sentence each.
     """
 
@@ -80,6 +80,7 @@ class Intake:
     reread: int = 0
     new_keys: tuple[str, ...] = ()
     waiting: int = 0
+    settling: int = 0
     remarks: tuple[str, ...] = ()
 
     @property
@@ -97,7 +98,7 @@ class Intake:
                 (self.renamed, "renamed"),
                 (self.restored, "back"),
                 (self.withdrawn, "withdrawn"),
-                (self.by_hand, "added by hand"),
+                (self.by_hand, "added between scans"),
                 (self.reread, "to be re-read"),
                 (self.waiting, "left for the next scan"),
             )
@@ -112,6 +113,7 @@ def take_in(
     settings: Settings,
     *,
     cursor: str | None = None,
+    complete: Container[str] = frozenset(),
     force: bool = False,
     patience_s: float = PATIENCE_S,
     clock: Callable[[], float] = time.time,
@@ -119,6 +121,7 @@ def take_in(
     """Scan the inbox and record its changes.
 
     :param cursor: of the last scan.
+    :param complete: files that need not settle.
     :param force: withdraw every document if the inbox is empty.
     :param patience_s: time limit for hashing.
     :raises InboxUnavailableError: the inbox cannot be listed, or is empty although documents are
@@ -129,30 +132,27 @@ def take_in(
     before = Cursor.read(cursor)
     if before.still_holds(digest, clock(), for_s=FULL_SCAN_S):
         return Intake(str(before))
+    limit = settings.rag_documents_per_tick
     with database.connect() as connection:
-        known = known_documents(connection)
-        withdrawn = withdrawn_documents(connection)
-    if known and not listing.files and not listing.refused and not force:
-        raise _empty(inbox, len(known))
-
+        known, withdrawn = known_documents(connection), withdrawn_documents(connection)
+        if known and not listing.files and not listing.refused and not force:
+            raise _empty(inbox, len(known))
+        reread = requeue_outdated(connection, READER, limit=limit)
     find = partial(
         find_changes,
         listing,
         settle_s=settings.rag_documents_settle_s,
         max_bytes=_max_bytes(settings),
+        complete=complete,
     )
-    with database.connect() as connection:
-        reread = requeue_outdated(connection, READER, limit=settings.rag_documents_per_tick)
     changes = find(known, withdrawn, {})
-    limit = settings.rag_documents_per_tick
     hashes, faults = _hash(inbox, changes.unhashed, limit=limit, patience_s=patience_s, clock=clock)
     new_keys: tuple[str, ...] = ()
     newest = max((before.last_id, *(document.document_id for document in known.values())))
     if hashes or not changes.nothing:
         with database.connect() as connection:
             locks.lock_transaction(connection, locks.RECORDING_INTAKE)
-            known = known_documents(connection)
-            withdrawn = withdrawn_documents(connection)
+            known, withdrawn = known_documents(connection), withdrawn_documents(connection)
             changes = find(known, withdrawn, hashes)
             new_keys = _record(connection, changes, hashes, settings)
             newest = newest_document(connection)
@@ -164,6 +164,7 @@ def take_in(
         reread=reread,
         cursor=str(Cursor("" if left or reread else digest, int(clock()), newest)),
         waiting=left,
+        settling=len(changes.settling),
         remarks=(*map(str, listing.troubles[:_SHOWN]), *faults[:_SHOWN]),
     )
 

@@ -18,7 +18,7 @@ import numpy as np
 import pybase64
 from numpy.typing import NDArray
 
-from rag_assets.embedding.embedder import Answer, normalised
+from rag_assets.embedding.embedder import Answer, embedding_span, normalised
 from rag_assets.errors import ProviderUnavailableError
 from rag_assets.sandbox.child_process import ChildError, ChildProcess
 from rag_assets.settings.instructions import Kind
@@ -75,10 +75,12 @@ class LocalEmbedder:
     ) -> Answer:
         """See :class:`rag_assets.embedding.embedder.Embedder`."""
         rows, tokens = [np.zeros((0, spec.dimensions), dtype=np.float32)], 0
-        for start in range(0, len(texts), _TEXTS):
-            part, used = await asyncio.to_thread(self._ask, texts[start : start + _TEXTS], kind)
-            rows.append(part)
-            tokens += used
+        with embedding_span(spec, len(texts)) as span:
+            for start in range(0, len(texts), _TEXTS):
+                part, used = await asyncio.to_thread(self._ask, texts[start : start + _TEXTS], kind)
+                rows.append(part)
+                tokens += used
+            span.set({"gen_ai.usage.input_tokens": tokens})
         vectors, refused = normalised(np.concatenate(rows), spec)
         return Answer(vectors, tokens, refused)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rag_assets.embedding.embedder import Answer, normalised
+from rag_assets.embedding.embedder import Answer, embedding_span, normalised
 from rag_assets.settings.instructions import Kind
 from rag_assets.vectors.sql.spaces import SpaceSpec
 
@@ -33,7 +33,8 @@ class OfflineEmbedder:
         kind: Kind,  # noqa: ARG002
     ) -> Answer:
         """Embed in a thread, so that storing goes on meanwhile. Zero tokens."""
-        return await asyncio.to_thread(_embed, tuple(texts), spec)
+        with embedding_span(spec, len(texts)):
+            return await asyncio.to_thread(_embed, tuple(texts), spec)
 
 
 def _embed(texts: tuple[str, ...], spec: SpaceSpec) -> Answer:

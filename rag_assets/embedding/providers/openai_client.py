@@ -1,12 +1,13 @@
 """Requests to an OpenAI-compatible server, one at a time.
 
-The only importer of ``openai``. Retrying, pacing and choosing keys are done by the caller: the
-client's own retries are off.
+With :mod:`.batch_api` the only importer of ``openai``. Retrying, pacing and choosing keys are done
+by the caller: the client's own retries are off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -14,8 +15,9 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 import httpx2
 import openai
 
+from rag_assets import tracing
 from rag_assets.embedding.batching import estimate_tokens
-from rag_assets.embedding.embedder import Answer
+from rag_assets.embedding.embedder import Answer, embedding_span
 from rag_assets.embedding.profile import Overrides, Profile, endpoint_of
 from rag_assets.embedding.providers.answers import RawAnswer, matched
 from rag_assets.embedding.providers.refusals import classify, refused_in, rest_after
@@ -77,7 +79,7 @@ class OpenAIEmbedder:
         self, texts: Sequence[str], spec: SpaceSpec, api_key: str, profile: Profile
     ) -> RawAnswer:
         """See :class:`rag_assets.embedding.embedder.ProbedEmbedder`."""
-        answer, _ = await self._post(_body(texts, spec, profile, "passage"), api_key)
+        answer, _ = await self._post(request_body(texts, spec, profile, "passage"), api_key)
         return RawAnswer.of(answer)
 
     async def embed(
@@ -85,9 +87,12 @@ class OpenAIEmbedder:
     ) -> Answer:
         """See :class:`rag_assets.embedding.embedder.Embedder`."""
         profile = self._profiles.get(spec, self._assumed)
-        answer, headers = await self._post(_body(texts, spec, profile, kind), api_key)
-        raw = RawAnswer.of(answer)
-        tokens = sum(map(estimate_tokens, texts)) if raw.tokens is None else raw.tokens
+        with embedding_span(spec, len(texts), server=self._client.base_url.host) as span:
+            body = request_body(texts, spec, profile, kind)
+            answer, headers = await self._post(body, api_key)
+            raw = RawAnswer.of(answer)
+            tokens = sum(map(estimate_tokens, texts)) if raw.tokens is None else raw.tokens
+            span.set({"gen_ai.usage.input_tokens": tokens})
         try:
             vectors, refused = matched(raw, len(texts), spec, profile)
         except ProviderAnswerError as error:
@@ -101,22 +106,14 @@ class OpenAIEmbedder:
         try:
             # Not embeddings.create(): checking 128 strings against its types, and building as many
             # objects, took a third of the time that a whole version spends in this process.
-            response = await self._by_key[api_key].post(
-                "/embeddings", cast_to=httpx2.Response, body=body
-            )
+            with explained(api_key):
+                response = await self._by_key[api_key].post(
+                    "/embeddings",
+                    cast_to=httpx2.Response,
+                    body=body,
+                    options={"headers": tracing.outgoing()},
+                )
             answer = response.json()
-        except openai.APIStatusError as error:
-            refusal = classify(error.status_code, _json(error), error.response.headers, api_key)
-            raise refusal from None
-        except (openai.APIConnectionError, httpx2.TransportError) as error:
-            slow = isinstance(error, openai.APITimeoutError)
-            raise ProviderUnavailableError(
-                "the embedding provider did not answer in time (RAG_EMBEDDING_TIMEOUT_S)"
-                if slow
-                else "the connection to the embedding provider failed: "
-                "check the network and OPENAI_BASE_URL",
-                timed_out=slow,
-            ) from None
         except ValueError:
             raise ProviderUnavailableError(
                 "the embedding provider answered no JSON (is OPENAI_BASE_URL the API's, with /v1?)"
@@ -126,13 +123,36 @@ class OpenAIEmbedder:
         return answer, response.headers
 
 
+def open_client(*, base_url: str, key: str, timeout_s: float) -> openai.OpenAI:
+    """A client of one key, for what is not an embedding. Close it."""
+    return openai.OpenAI(timeout=timeout_s, **_address(base_url, key))
+
+
+@contextmanager
+def explained(api_key: str) -> Iterator[None]:
+    """Turn the client's errors into ours, without what may hold the key."""
+    try:
+        yield
+    except openai.APIStatusError as error:
+        refusal = classify(error.status_code, _json(error), error.response.headers, api_key)
+        raise refusal from None
+    except (openai.APIConnectionError, httpx2.TransportError) as error:
+        slow = isinstance(error, openai.APITimeoutError)
+        raise ProviderUnavailableError(
+            "the embedding provider did not answer in time (RAG_EMBEDDING_TIMEOUT_S)"
+            if slow
+            else "the connection to the embedding provider failed: "
+            "check the network and OPENAI_BASE_URL",
+            timed_out=slow,
+        ) from None
+
+
 def ask_for_models(*, base_url: str, key: str, timeout_s: float) -> int:
     """Status with which the server answers a request for its models, which costs nothing.
 
     :raises ProviderUnavailableError: it does not answer.
     """
-    client = openai.OpenAI(timeout=timeout_s, **_address(base_url, key))
-    with client:
+    with open_client(base_url=base_url, key=key, timeout_s=timeout_s) as client:
         try:
             return int(client.get("/models", cast_to=httpx2.Response).status_code)
         except openai.APIStatusError as error:
@@ -160,7 +180,10 @@ def _credentials(base_url: str, key: str) -> dict[str, Any]:
     return {"api_key": key, **({"default_headers": {"api-key": key}} if azure else {})}
 
 
-def _body(texts: Sequence[str], spec: SpaceSpec, profile: Profile, kind: Kind) -> dict[str, object]:
+def request_body(
+    texts: Sequence[str], spec: SpaceSpec, profile: Profile, kind: Kind
+) -> dict[str, object]:
+    """The body of one request, as this server takes it."""
     body: dict[str, object] = {
         "model": spec.model,
         "input": spec.kinds.texts(texts, kind),

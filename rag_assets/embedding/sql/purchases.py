@@ -59,7 +59,9 @@ def without_answer(
     published_counts: bool,
     corpus: Corpus = "bible",
 ) -> list[bytes]:
-    """Those of the texts for which no vector is kept. Uses both tables' text_hash indexes.
+    """Those of the texts for which no vector is kept, and that are in no batch.
+
+    Uses the text_hash indexes of the tables.
 
     :param published_counts: a published vector of the same text in the same corpus will do, unless
         it is unverified (not when overwriting).
@@ -78,11 +80,14 @@ def without_answer(
             SELECT text_hash FROM unnest(%b::bytea[]) WITH ORDINALITY AS wanted (text_hash, place)
              WHERE NOT EXISTS (SELECT FROM {answers} a
                                 WHERE a.text_hash = wanted.text_hash {unless})
+               AND NOT EXISTS (SELECT FROM embedding_batch_texts b
+                                WHERE b.space_id = {space} AND b.text_hash = wanted.text_hash)
                    {published}
              ORDER BY place
             """
         ).format(
             answers=space.answers_table,
+            space=space.space_id,
             published=published,
             unless=sql.SQL("" if published_counts else "AND NOT a.set_aside"),
         ),

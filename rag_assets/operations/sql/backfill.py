@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rag_assets.postgres.database import Connection
+
+_TICKS_MISSED = timedelta(minutes=12)
+"""Two ticks of the backfill and some: then it was stopped, and is not waited for."""
 
 
 def spent_by_runs(connection: Connection, run_ids: Collection[str]) -> dict[str, float]:
@@ -38,3 +41,24 @@ def add_documents_cost(
         """,
         (opens, documents, cost_usd),
     )
+
+
+def record_tick(connection: Connection, opens: datetime, now: datetime, *, due: bool) -> None:
+    """Record whether the window will still start versions. Uses the primary key."""
+    connection.execute(
+        """
+        INSERT INTO backfill_windows (opens, versions_due, ticked_at) VALUES (%s, %s, %s)
+        ON CONFLICT (opens) DO UPDATE SET versions_due = EXCLUDED.versions_due,
+                                          ticked_at = EXCLUDED.ticked_at
+        """,
+        (opens, due, now),
+    )
+
+
+def versions_due(connection: Connection, opens: datetime, now: datetime) -> bool:
+    """Return what the last tick recorded, unless it is too old. Uses the primary key."""
+    row = connection.execute(
+        "SELECT versions_due AND %s - ticked_at < %s FROM backfill_windows WHERE opens = %s",
+        (now, _TICKS_MISSED, opens),
+    ).fetchone()
+    return bool(row and row[0])

@@ -6,6 +6,7 @@ Dagster's rows is kept in ``ended_runs`` and ``run_totals`` of the corpus.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ import psycopg
 from rag_assets.lanes import LANE_TAG
 from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, fetch_all
+from rag_assets.release.refusal import PlannedWork
 
 _NO_PROCESS_YET = ("QUEUED", "NOT_STARTED")
 AT_WORK = ("STARTING", "STARTED", "CANCELING")
@@ -127,6 +129,28 @@ def runs_under_way(dagster: Connection) -> tuple[RunCount, ...]:
     except psycopg.errors.UndefinedTable:
         dagster.rollback()
         return ()
+
+
+def planned_works(dagster: Connection, *, but: str = "") -> tuple[PlannedWork, ...]:
+    """Return what the runs under way will materialize. Uses Dagster's indexes on status and run.
+
+    :param but: a run to leave out.
+    """
+    try:
+        rows = dagster.execute(
+            """
+            SELECT DISTINCT r.run_id, e.asset_key, e.partition
+              FROM runs r JOIN event_logs e USING (run_id)
+             WHERE r.status = ANY(%s) AND r.run_id <> %s
+               AND e.dagster_event_type = 'ASSET_MATERIALIZATION_PLANNED'
+               AND e.asset_key IS NOT NULL
+            """,
+            (list(TAKES_WORK), but),
+        ).fetchall()
+    except psycopg.errors.UndefinedTable:
+        dagster.rollback()
+        return ()
+    return tuple(PlannedWork(run, json.loads(asset)[-1], part) for run, asset, part in rows)
 
 
 @dataclass(frozen=True)

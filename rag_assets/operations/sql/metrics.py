@@ -27,6 +27,7 @@ from rag_assets.operations.sql.dagster_state import RunCount, RunTotals
 from rag_assets.operations.sql.failed_runs import Failing, failing
 from rag_assets.operations.sql.vector_metrics import CheckNow, VectorsNow, checks_now, vectors_now
 from rag_assets.postgres.database import Connection, Database, fetch_all, one
+from rag_assets.retrieval.sql.live_recall import LiveRecall, live_recall
 from rag_assets.settings.model import Settings
 
 
@@ -74,6 +75,20 @@ class ProviderFigures:
 
 
 @dataclass(frozen=True)
+class BatchFigures:
+    """The provider's batches.
+
+    :param batches: all-time number, by state.
+    :param texts: texts that have no answer yet.
+    :param overdue_s: how long ago the most overdue batch was due; 0 if none is.
+    """
+
+    batches: Mapping[str, int]
+    texts: int
+    overdue_s: float
+
+
+@dataclass(frozen=True)
 class ReleaseFigures:
     """The active release.
 
@@ -99,6 +114,7 @@ class CorpusFigures:
 
     queue: QueueFigures
     provider: ProviderFigures
+    batches: BatchFigures
     release: ReleaseFigures
     runs: tuple[RunTotals, ...]
     failing: Failing
@@ -106,6 +122,7 @@ class CorpusFigures:
     incidents: int
     vectors: tuple[VectorsNow, ...]
     checks: tuple[CheckNow, ...]
+    live_recall: tuple[LiveRecall, ...]
     builds: int
     free_bytes: int | None
     audit: AuditFigures | None
@@ -135,6 +152,7 @@ def read_corpus(database: Database, settings: Settings, *, timeout_s: float) -> 
         return CorpusFigures(
             queue=queue_figures(connection),
             provider=_provider(connection),
+            batches=_batches(connection),
             release=_release(connection),
             runs=dagster_state.run_totals(connection),
             failing=failing(connection),
@@ -142,6 +160,7 @@ def read_corpus(database: Database, settings: Settings, *, timeout_s: float) -> 
             incidents=_count_incidents(connection),
             vectors=vectors_now(connection),
             checks=checks_now(connection, settings),
+            live_recall=live_recall(connection),
             builds=builds_in_progress(connection),
             free_bytes=free_disk_bytes(connection),
             audit=audit_figures(connection),
@@ -246,6 +265,23 @@ def _provider(connection: Connection) -> ProviderFigures:
     ).fetchall()
     (share,) = one(connection.execute("SELECT coalesce(min(share), 1) FROM provider_limits"))
     return ProviderFigures(keys, frozenset(key for (key,) in resting), float(share))
+
+
+def _batches(connection: Connection) -> BatchFigures:
+    """Scan the batches, which are few, and count the reserved texts: 10 ms for 100,000."""
+    counted = connection.execute(
+        "SELECT state, count(*) FROM embedding_batches GROUP BY state"
+    ).fetchall()
+    (texts,) = one(connection.execute("SELECT count(*) FROM embedding_batch_texts"))
+    (overdue_s,) = one(
+        connection.execute(
+            """
+            SELECT greatest(0, extract(epoch FROM now() - min(due_at)))::float8
+              FROM embedding_batches WHERE state = 'submitted'
+            """
+        )
+    )
+    return BatchFigures(dict(counted), int(texts), overdue_s)
 
 
 def _release(connection: Connection) -> ReleaseFigures:

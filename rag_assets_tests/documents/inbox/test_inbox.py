@@ -99,6 +99,15 @@ def test_files_are_listed_by_path_with_size_and_age(place: Place) -> None:
     assert place.inbox.find("none.md") is None
 
 
+def test_one_file_is_removed_and_one_that_is_not_there_is_a_sentence(place: Place) -> None:
+    place.write("a.md", b"stays")
+    place.write("b/c.md", b"goes")
+    place.inbox.remove("b/c.md")
+    assert place.paths() == ["a.md"]
+    with pytest.raises(InboxUnavailableError, match="inbox"):
+        place.inbox.remove("b/c.md")
+
+
 IGNORED = [
     ".hidden.md", ".git/config.md", "a/.cache/x.md", "r.pdf.part", "x.crdownload", "~$minutes.docx",
     "y.TMP", "z.partial", "Thumbs.db", "a/desktop.ini", "m.filepart",

@@ -384,7 +384,7 @@ def test_the_next_scan_reports_documents_added_by_hand(dropped: Dropped) -> None
         take_files(connection, dropped.inbox, dropped.settings, ["b.md"])
     second = dropped.scan(cursor=first.cursor)
     assert (second.added, set(second.new_keys)) == (1, {"b.md", "c.md"})
-    assert str(second) == "1 new, 1 added by hand"
+    assert str(second) == "1 new, 1 added between scans"
     with dropped.database.connect() as connection:
         dropped.drop("d.md", "d")
         take_files(connection, dropped.inbox, dropped.settings, ["d.md"])

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from attrs import define as _attrs_define
+
+from ..types import UNSET, Unset
+
+if TYPE_CHECKING:
+    from ..models.eval_query import EvalQuery
+
+
+T = TypeVar("T", bound="EvalRequest")
+
+
+@_attrs_define
+class EvalRequest:
+    """Queries, and how to search with all of them.
+
+    Attributes:
+        queries (list[EvalQuery]):
+        top_k (int | Unset):  Default: 10.
+        versions (list[str] | None | Unset):
+        language (None | str | Unset):
+        hybrid (bool | Unset):  Default: False.
+        collapse (bool | Unset):  Default: False.
+    """
+
+    queries: list[EvalQuery]
+    top_k: int | Unset = 10
+    versions: list[str] | None | Unset = UNSET
+    language: None | str | Unset = UNSET
+    hybrid: bool | Unset = False
+    collapse: bool | Unset = False
+
+    def to_dict(self) -> dict[str, Any]:
+        queries = []
+        for queries_item_data in self.queries:
+            queries_item = queries_item_data.to_dict()
+            queries.append(queries_item)
+
+        top_k = self.top_k
+
+        versions: list[str] | None | Unset
+        if isinstance(self.versions, Unset):
+            versions = UNSET
+        elif isinstance(self.versions, list):
+            versions = self.versions
+
+        else:
+            versions = self.versions
+
+        language: None | str | Unset
+        if isinstance(self.language, Unset):
+            language = UNSET
+        else:
+            language = self.language
+
+        hybrid = self.hybrid
+
+        collapse = self.collapse
+
+        field_dict: dict[str, Any] = {}
+
+        field_dict.update(
+            {
+                "queries": queries,
+            }
+        )
+        if top_k is not UNSET:
+            field_dict["top_k"] = top_k
+        if versions is not UNSET:
+            field_dict["versions"] = versions
+        if language is not UNSET:
+            field_dict["language"] = language
+        if hybrid is not UNSET:
+            field_dict["hybrid"] = hybrid
+        if collapse is not UNSET:
+            field_dict["collapse"] = collapse
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        from ..models.eval_query import EvalQuery
+
+        d = dict(src_dict)
+        queries = []
+        _queries = d.pop("queries")
+        for queries_item_data in _queries:
+            queries_item = EvalQuery.from_dict(queries_item_data)
+
+            queries.append(queries_item)
+
+        top_k = d.pop("top_k", UNSET)
+
+        def _parse_versions(data: object) -> list[str] | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                versions_type_0 = cast(list[str], data)
+
+                return versions_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[str] | None | Unset, data)
+
+        versions = _parse_versions(d.pop("versions", UNSET))
+
+        def _parse_language(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        language = _parse_language(d.pop("language", UNSET))
+
+        hybrid = d.pop("hybrid", UNSET)
+
+        collapse = d.pop("collapse", UNSET)
+
+        eval_request = cls(
+            queries=queries,
+            top_k=top_k,
+            versions=versions,
+            language=language,
+            hybrid=hybrid,
+            collapse=collapse,
+        )
+
+        return eval_request
