@@ -101,10 +101,7 @@ def release(
                 after_rollback=after_rollback,
             )
             if keep_model and evidence.active and _changes_model(evidence, evidence.active):
-                progress.say(
-                    "the settings name another model than the one that is served: nothing is "
-                    "released automatically. `rag-assets space change` changes it"
-                )
+                progress.say(_OTHER_MODEL)
                 return Released(verdict, evidence.active, evidence.active)
             reasons = tuple(map(str, verdict.reasons))
             fixes = grouped(verdict.reasons, automation or Automation())
@@ -129,6 +126,12 @@ def release(
             raise GateRefusedError(reasons, tuple(map(str, fixes)))
         made = _tidy(session, release_id, progress)
     return Released(verdict, made, evidence.active)
+
+
+_OTHER_MODEL = (
+    "the settings name another model than the one that is served: nothing is released "
+    "automatically. `rag-assets space change` changes it"
+)
 
 
 def _changes_model(evidence: Evidence, active: Release) -> bool:
