@@ -206,6 +206,7 @@ def test_serve_refuses_a_taken_port_and_an_address_of_another_machine(run: Run) 
         done = run("serve", "--port", str(taken.getsockname()[1]))
     assert done.status == 1
     assert "is in use: choose another with --port" in done.err
+    run("keys", "create", "one")  # without a key it would not listen there in any case
     elsewhere = run("serve", "--port", "8000", "--host", "192.0.2.1")
     assert elsewhere.status == 1
     assert "port 8000 on 192.0.2.1 cannot be used (Cannot assign requested" in elsewhere.err

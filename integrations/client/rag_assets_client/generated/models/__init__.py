@@ -14,6 +14,7 @@ from .document_model_state import DocumentModelState
 from .documents_model import DocumentsModel
 from .eval_query import EvalQuery
 from .eval_request import EvalRequest
+from .eval_request_corpus import EvalRequestCorpus
 from .eval_response import EvalResponse
 from .eval_result import EvalResult
 from .health_response_health import HealthResponseHealth
@@ -68,6 +69,7 @@ __all__ = (
     "DocumentsModel",
     "EvalQuery",
     "EvalRequest",
+    "EvalRequestCorpus",
     "EvalResponse",
     "EvalResult",
     "HealthResponseHealth",

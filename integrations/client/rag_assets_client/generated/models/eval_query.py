@@ -12,15 +12,17 @@ T = TypeVar("T", bound="EvalQuery")
 
 @_attrs_define
 class EvalQuery:
-    """One query, and the references that one of the hits should have.
+    """One query, and what one of the hits should be.
 
     Attributes:
         query (str):
-        expected (list[str] | Unset): Such as "RUT 1:16".
+        expected (list[str] | Unset): Verses such as "RUT 1:16", or keys of documents.
+        not_first (list[str] | Unset): What must not be the first hit.
     """
 
     query: str
     expected: list[str] | Unset = UNSET
+    not_first: list[str] | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         query = self.query
@@ -28,6 +30,10 @@ class EvalQuery:
         expected: list[str] | Unset = UNSET
         if not isinstance(self.expected, Unset):
             expected = self.expected
+
+        not_first: list[str] | Unset = UNSET
+        if not isinstance(self.not_first, Unset):
+            not_first = self.not_first
 
         field_dict: dict[str, Any] = {}
 
@@ -38,6 +44,8 @@ class EvalQuery:
         )
         if expected is not UNSET:
             field_dict["expected"] = expected
+        if not_first is not UNSET:
+            field_dict["not_first"] = not_first
 
         return field_dict
 
@@ -48,9 +56,12 @@ class EvalQuery:
 
         expected = cast(list[str], d.pop("expected", UNSET))
 
+        not_first = cast(list[str], d.pop("not_first", UNSET))
+
         eval_query = cls(
             query=query,
             expected=expected,
+            not_first=not_first,
         )
 
         return eval_query

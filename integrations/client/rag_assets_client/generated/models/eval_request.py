@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
+from ..models.eval_request_corpus import EvalRequestCorpus, check_eval_request_corpus
 from ..types import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -21,17 +22,23 @@ class EvalRequest:
     Attributes:
         queries (list[EvalQuery]):
         top_k (int | Unset):  Default: 10.
+        corpus (EvalRequestCorpus | Unset):  Default: 'bible'.
         versions (list[str] | None | Unset):
         language (None | str | Unset):
         hybrid (bool | Unset):  Default: False.
+        text_weight (float | None | Unset):
+        text_depth (int | None | Unset):
         collapse (bool | Unset):  Default: False.
     """
 
     queries: list[EvalQuery]
     top_k: int | Unset = 10
+    corpus: EvalRequestCorpus | Unset = "bible"
     versions: list[str] | None | Unset = UNSET
     language: None | str | Unset = UNSET
     hybrid: bool | Unset = False
+    text_weight: float | None | Unset = UNSET
+    text_depth: int | None | Unset = UNSET
     collapse: bool | Unset = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -41,6 +48,10 @@ class EvalRequest:
             queries.append(queries_item)
 
         top_k = self.top_k
+
+        corpus: str | Unset = UNSET
+        if not isinstance(self.corpus, Unset):
+            corpus = self.corpus
 
         versions: list[str] | None | Unset
         if isinstance(self.versions, Unset):
@@ -59,6 +70,18 @@ class EvalRequest:
 
         hybrid = self.hybrid
 
+        text_weight: float | None | Unset
+        if isinstance(self.text_weight, Unset):
+            text_weight = UNSET
+        else:
+            text_weight = self.text_weight
+
+        text_depth: int | None | Unset
+        if isinstance(self.text_depth, Unset):
+            text_depth = UNSET
+        else:
+            text_depth = self.text_depth
+
         collapse = self.collapse
 
         field_dict: dict[str, Any] = {}
@@ -70,12 +93,18 @@ class EvalRequest:
         )
         if top_k is not UNSET:
             field_dict["top_k"] = top_k
+        if corpus is not UNSET:
+            field_dict["corpus"] = corpus
         if versions is not UNSET:
             field_dict["versions"] = versions
         if language is not UNSET:
             field_dict["language"] = language
         if hybrid is not UNSET:
             field_dict["hybrid"] = hybrid
+        if text_weight is not UNSET:
+            field_dict["text_weight"] = text_weight
+        if text_depth is not UNSET:
+            field_dict["text_depth"] = text_depth
         if collapse is not UNSET:
             field_dict["collapse"] = collapse
 
@@ -94,6 +123,13 @@ class EvalRequest:
             queries.append(queries_item)
 
         top_k = d.pop("top_k", UNSET)
+
+        _corpus = d.pop("corpus", UNSET)
+        corpus: EvalRequestCorpus | Unset
+        if isinstance(_corpus, Unset):
+            corpus = UNSET
+        else:
+            corpus = check_eval_request_corpus(_corpus)
 
         def _parse_versions(data: object) -> list[str] | None | Unset:
             if data is None:
@@ -123,14 +159,35 @@ class EvalRequest:
 
         hybrid = d.pop("hybrid", UNSET)
 
+        def _parse_text_weight(data: object) -> float | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(float | None | Unset, data)
+
+        text_weight = _parse_text_weight(d.pop("text_weight", UNSET))
+
+        def _parse_text_depth(data: object) -> int | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(int | None | Unset, data)
+
+        text_depth = _parse_text_depth(d.pop("text_depth", UNSET))
+
         collapse = d.pop("collapse", UNSET)
 
         eval_request = cls(
             queries=queries,
             top_k=top_k,
+            corpus=corpus,
             versions=versions,
             language=language,
             hybrid=hybrid,
+            text_weight=text_weight,
+            text_depth=text_depth,
             collapse=collapse,
         )
 

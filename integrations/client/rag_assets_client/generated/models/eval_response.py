@@ -18,7 +18,8 @@ class EvalResponse:
     """The results of all queries.
 
     ``hit_at_k`` is the share of the queries with an expectation that met it; ``coverage`` is the
-    share of all queries that returned ``top_k`` hits.
+    share of all queries that returned ``top_k`` hits. A figure that ``top_k`` hits cannot show is
+    null.
 
         Attributes:
             request_id (str):
@@ -26,6 +27,12 @@ class EvalResponse:
             queries (int):
             expecting (int):
             hit_at_k (float | None):
+            hit_at_1 (float | None):
+            hit_at_10 (float | None):
+            mrr_at_10 (float | None):
+            ndcg_at_10 (float | None):
+            recall_at_100 (float | None):
+            wrong_first (int): Queries whose first hit must not be first.
             coverage (float):
             p50_ms (float):
             p95_ms (float):
@@ -37,6 +44,12 @@ class EvalResponse:
     queries: int
     expecting: int
     hit_at_k: float | None
+    hit_at_1: float | None
+    hit_at_10: float | None
+    mrr_at_10: float | None
+    ndcg_at_10: float | None
+    recall_at_100: float | None
+    wrong_first: int
     coverage: float
     p50_ms: float
     p95_ms: float
@@ -54,6 +67,23 @@ class EvalResponse:
 
         hit_at_k: float | None
         hit_at_k = self.hit_at_k
+
+        hit_at_1: float | None
+        hit_at_1 = self.hit_at_1
+
+        hit_at_10: float | None
+        hit_at_10 = self.hit_at_10
+
+        mrr_at_10: float | None
+        mrr_at_10 = self.mrr_at_10
+
+        ndcg_at_10: float | None
+        ndcg_at_10 = self.ndcg_at_10
+
+        recall_at_100: float | None
+        recall_at_100 = self.recall_at_100
+
+        wrong_first = self.wrong_first
 
         coverage = self.coverage
 
@@ -75,6 +105,12 @@ class EvalResponse:
                 "queries": queries,
                 "expecting": expecting,
                 "hit_at_k": hit_at_k,
+                "hit_at_1": hit_at_1,
+                "hit_at_10": hit_at_10,
+                "mrr_at_10": mrr_at_10,
+                "ndcg_at_10": ndcg_at_10,
+                "recall_at_100": recall_at_100,
+                "wrong_first": wrong_first,
                 "coverage": coverage,
                 "p50_ms": p50_ms,
                 "p95_ms": p95_ms,
@@ -104,6 +140,43 @@ class EvalResponse:
 
         hit_at_k = _parse_hit_at_k(d.pop("hit_at_k"))
 
+        def _parse_hit_at_1(data: object) -> float | None:
+            if data is None:
+                return data
+            return cast(float | None, data)
+
+        hit_at_1 = _parse_hit_at_1(d.pop("hit_at_1"))
+
+        def _parse_hit_at_10(data: object) -> float | None:
+            if data is None:
+                return data
+            return cast(float | None, data)
+
+        hit_at_10 = _parse_hit_at_10(d.pop("hit_at_10"))
+
+        def _parse_mrr_at_10(data: object) -> float | None:
+            if data is None:
+                return data
+            return cast(float | None, data)
+
+        mrr_at_10 = _parse_mrr_at_10(d.pop("mrr_at_10"))
+
+        def _parse_ndcg_at_10(data: object) -> float | None:
+            if data is None:
+                return data
+            return cast(float | None, data)
+
+        ndcg_at_10 = _parse_ndcg_at_10(d.pop("ndcg_at_10"))
+
+        def _parse_recall_at_100(data: object) -> float | None:
+            if data is None:
+                return data
+            return cast(float | None, data)
+
+        recall_at_100 = _parse_recall_at_100(d.pop("recall_at_100"))
+
+        wrong_first = d.pop("wrong_first")
+
         coverage = d.pop("coverage")
 
         p50_ms = d.pop("p50_ms")
@@ -123,6 +196,12 @@ class EvalResponse:
             queries=queries,
             expecting=expecting,
             hit_at_k=hit_at_k,
+            hit_at_1=hit_at_1,
+            hit_at_10=hit_at_10,
+            mrr_at_10=mrr_at_10,
+            ndcg_at_10=ndcg_at_10,
+            recall_at_100=recall_at_100,
+            wrong_first=wrong_first,
             coverage=coverage,
             p50_ms=p50_ms,
             p95_ms=p95_ms,

@@ -16,9 +16,10 @@ class EvalResult:
     Attributes:
         query (str):
         expected (list[str]):
-        hits (list[str]): USFM references, best first.
-        found_at (int | None): Rank of the first expected reference.
+        hits (list[str]): USFM references and keys of documents, best first.
+        found_at (int | None): Rank of the first expected one.
         latency_ms (float):
+        wrong_first (bool): The first hit is one that must not be first.
     """
 
     query: str
@@ -26,6 +27,7 @@ class EvalResult:
     hits: list[str]
     found_at: int | None
     latency_ms: float
+    wrong_first: bool
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -40,6 +42,8 @@ class EvalResult:
 
         latency_ms = self.latency_ms
 
+        wrong_first = self.wrong_first
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -49,6 +53,7 @@ class EvalResult:
                 "hits": hits,
                 "found_at": found_at,
                 "latency_ms": latency_ms,
+                "wrong_first": wrong_first,
             }
         )
 
@@ -72,12 +77,15 @@ class EvalResult:
 
         latency_ms = d.pop("latency_ms")
 
+        wrong_first = d.pop("wrong_first")
+
         eval_result = cls(
             query=query,
             expected=expected,
             hits=hits,
             found_at=found_at,
             latency_ms=latency_ms,
+            wrong_first=wrong_first,
         )
 
         eval_result.additional_properties = d

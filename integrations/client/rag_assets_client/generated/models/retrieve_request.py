@@ -31,7 +31,10 @@ class RetrieveRequest:
         documents (list[str] | None | Unset): Only these documents, by their keys.
         min_score (float | None | Unset): Minimum cosine similarity.
         rerank (bool | Unset): Re-rank the small space's candidates with the large model. Default: False.
-        hybrid (bool | Unset): Include full text search; needs `query`. Default: False.
+        hybrid (bool | Unset): Include full text search; needs `query`. A phrase in double quotes is then required, and
+            a word after a minus excluded. Default: False.
+        text_weight (float | None | Unset): With `hybrid`: what the words count beside the vector. Unset: the release's.
+        text_depth (int | None | Unset): With `hybrid`: hits of either search to merge, at least. Unset: the release's.
         collapse (bool | Unset): One hit per verse, in its best version; one per document, its best passage. Default:
             False.
         context (int | Unset): Passages before and after each document's hit that come with it. Default: 0.
@@ -51,6 +54,8 @@ class RetrieveRequest:
     min_score: float | None | Unset = UNSET
     rerank: bool | Unset = False
     hybrid: bool | Unset = False
+    text_weight: float | None | Unset = UNSET
+    text_depth: int | None | Unset = UNSET
     collapse: bool | Unset = False
     context: int | Unset = 0
     vector: list[float] | None | Unset = UNSET
@@ -124,6 +129,18 @@ class RetrieveRequest:
 
         hybrid = self.hybrid
 
+        text_weight: float | None | Unset
+        if isinstance(self.text_weight, Unset):
+            text_weight = UNSET
+        else:
+            text_weight = self.text_weight
+
+        text_depth: int | None | Unset
+        if isinstance(self.text_depth, Unset):
+            text_depth = UNSET
+        else:
+            text_depth = self.text_depth
+
         collapse = self.collapse
 
         context = self.context
@@ -173,6 +190,10 @@ class RetrieveRequest:
             field_dict["rerank"] = rerank
         if hybrid is not UNSET:
             field_dict["hybrid"] = hybrid
+        if text_weight is not UNSET:
+            field_dict["text_weight"] = text_weight
+        if text_depth is not UNSET:
+            field_dict["text_depth"] = text_depth
         if collapse is not UNSET:
             field_dict["collapse"] = collapse
         if context is not UNSET:
@@ -297,6 +318,24 @@ class RetrieveRequest:
 
         hybrid = d.pop("hybrid", UNSET)
 
+        def _parse_text_weight(data: object) -> float | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(float | None | Unset, data)
+
+        text_weight = _parse_text_weight(d.pop("text_weight", UNSET))
+
+        def _parse_text_depth(data: object) -> int | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(int | None | Unset, data)
+
+        text_depth = _parse_text_depth(d.pop("text_depth", UNSET))
+
         collapse = d.pop("collapse", UNSET)
 
         context = d.pop("context", UNSET)
@@ -348,6 +387,8 @@ class RetrieveRequest:
             min_score=min_score,
             rerank=rerank,
             hybrid=hybrid,
+            text_weight=text_weight,
+            text_depth=text_depth,
             collapse=collapse,
             context=context,
             vector=vector,

@@ -27,6 +27,8 @@ def _get_kwargs(
     min_score: float | None | Unset = UNSET,
     rerank: bool | Unset = False,
     hybrid: bool | Unset = False,
+    text_weight: float | None | Unset = UNSET,
+    text_depth: int | None | Unset = UNSET,
     collapse: bool | Unset = False,
     context: int | Unset = 0,
 ) -> dict[str, Any]:
@@ -109,6 +111,20 @@ def _get_kwargs(
     params["rerank"] = rerank
 
     params["hybrid"] = hybrid
+
+    json_text_weight: float | None | Unset
+    if isinstance(text_weight, Unset):
+        json_text_weight = UNSET
+    else:
+        json_text_weight = text_weight
+    params["text_weight"] = json_text_weight
+
+    json_text_depth: int | None | Unset
+    if isinstance(text_depth, Unset):
+        json_text_depth = UNSET
+    else:
+        json_text_depth = text_depth
+    params["text_depth"] = json_text_depth
 
     params["collapse"] = collapse
 
@@ -215,6 +231,8 @@ def sync_detailed(
     min_score: float | None | Unset = UNSET,
     rerank: bool | Unset = False,
     hybrid: bool | Unset = False,
+    text_weight: float | None | Unset = UNSET,
+    text_depth: int | None | Unset = UNSET,
     collapse: bool | Unset = False,
     context: int | Unset = 0,
 ) -> Response[Problem | RetrieveResponse]:
@@ -236,7 +254,12 @@ def sync_detailed(
         min_score (float | None | Unset): Minimum cosine similarity.
         rerank (bool | Unset): Re-rank the small space's candidates with the large model. Default:
             False.
-        hybrid (bool | Unset): Include full text search; needs `query`. Default: False.
+        hybrid (bool | Unset): Include full text search; needs `query`. A phrase in double quotes
+            is then required, and a word after a minus excluded. Default: False.
+        text_weight (float | None | Unset): With `hybrid`: what the words count beside the vector.
+            Unset: the release's.
+        text_depth (int | None | Unset): With `hybrid`: hits of either search to merge, at least.
+            Unset: the release's.
         collapse (bool | Unset): One hit per verse, in its best version; one per document, its
             best passage. Default: False.
         context (int | Unset): Passages before and after each document's hit that come with it.
@@ -263,6 +286,8 @@ def sync_detailed(
         min_score=min_score,
         rerank=rerank,
         hybrid=hybrid,
+        text_weight=text_weight,
+        text_depth=text_depth,
         collapse=collapse,
         context=context,
     )
@@ -289,6 +314,8 @@ def sync(
     min_score: float | None | Unset = UNSET,
     rerank: bool | Unset = False,
     hybrid: bool | Unset = False,
+    text_weight: float | None | Unset = UNSET,
+    text_depth: int | None | Unset = UNSET,
     collapse: bool | Unset = False,
     context: int | Unset = 0,
 ) -> Problem | RetrieveResponse | None:
@@ -310,7 +337,12 @@ def sync(
         min_score (float | None | Unset): Minimum cosine similarity.
         rerank (bool | Unset): Re-rank the small space's candidates with the large model. Default:
             False.
-        hybrid (bool | Unset): Include full text search; needs `query`. Default: False.
+        hybrid (bool | Unset): Include full text search; needs `query`. A phrase in double quotes
+            is then required, and a word after a minus excluded. Default: False.
+        text_weight (float | None | Unset): With `hybrid`: what the words count beside the vector.
+            Unset: the release's.
+        text_depth (int | None | Unset): With `hybrid`: hits of either search to merge, at least.
+            Unset: the release's.
         collapse (bool | Unset): One hit per verse, in its best version; one per document, its
             best passage. Default: False.
         context (int | Unset): Passages before and after each document's hit that come with it.
@@ -338,6 +370,8 @@ def sync(
         min_score=min_score,
         rerank=rerank,
         hybrid=hybrid,
+        text_weight=text_weight,
+        text_depth=text_depth,
         collapse=collapse,
         context=context,
     ).parsed
@@ -358,6 +392,8 @@ async def asyncio_detailed(
     min_score: float | None | Unset = UNSET,
     rerank: bool | Unset = False,
     hybrid: bool | Unset = False,
+    text_weight: float | None | Unset = UNSET,
+    text_depth: int | None | Unset = UNSET,
     collapse: bool | Unset = False,
     context: int | Unset = 0,
 ) -> Response[Problem | RetrieveResponse]:
@@ -379,7 +415,12 @@ async def asyncio_detailed(
         min_score (float | None | Unset): Minimum cosine similarity.
         rerank (bool | Unset): Re-rank the small space's candidates with the large model. Default:
             False.
-        hybrid (bool | Unset): Include full text search; needs `query`. Default: False.
+        hybrid (bool | Unset): Include full text search; needs `query`. A phrase in double quotes
+            is then required, and a word after a minus excluded. Default: False.
+        text_weight (float | None | Unset): With `hybrid`: what the words count beside the vector.
+            Unset: the release's.
+        text_depth (int | None | Unset): With `hybrid`: hits of either search to merge, at least.
+            Unset: the release's.
         collapse (bool | Unset): One hit per verse, in its best version; one per document, its
             best passage. Default: False.
         context (int | Unset): Passages before and after each document's hit that come with it.
@@ -406,6 +447,8 @@ async def asyncio_detailed(
         min_score=min_score,
         rerank=rerank,
         hybrid=hybrid,
+        text_weight=text_weight,
+        text_depth=text_depth,
         collapse=collapse,
         context=context,
     )
@@ -430,6 +473,8 @@ async def asyncio(
     min_score: float | None | Unset = UNSET,
     rerank: bool | Unset = False,
     hybrid: bool | Unset = False,
+    text_weight: float | None | Unset = UNSET,
+    text_depth: int | None | Unset = UNSET,
     collapse: bool | Unset = False,
     context: int | Unset = 0,
 ) -> Problem | RetrieveResponse | None:
@@ -451,7 +496,12 @@ async def asyncio(
         min_score (float | None | Unset): Minimum cosine similarity.
         rerank (bool | Unset): Re-rank the small space's candidates with the large model. Default:
             False.
-        hybrid (bool | Unset): Include full text search; needs `query`. Default: False.
+        hybrid (bool | Unset): Include full text search; needs `query`. A phrase in double quotes
+            is then required, and a word after a minus excluded. Default: False.
+        text_weight (float | None | Unset): With `hybrid`: what the words count beside the vector.
+            Unset: the release's.
+        text_depth (int | None | Unset): With `hybrid`: hits of either search to merge, at least.
+            Unset: the release's.
         collapse (bool | Unset): One hit per verse, in its best version; one per document, its
             best passage. Default: False.
         context (int | Unset): Passages before and after each document's hit that come with it.
@@ -480,6 +530,8 @@ async def asyncio(
             min_score=min_score,
             rerank=rerank,
             hybrid=hybrid,
+            text_weight=text_weight,
+            text_depth=text_depth,
             collapse=collapse,
             context=context,
         )
