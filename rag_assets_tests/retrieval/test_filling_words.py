@@ -57,7 +57,7 @@ def test_filling_is_resumed_where_it_ended_and_misses_no_writer(
     with before.connect() as connection:
         connection.execute("UPDATE verses SET text = 'A candle' WHERE verse = 6")
     assert len(worded(before)) == 5
-    assert migrate(before)[-1] == "0029_fill_words.sql"
+    assert "0029_fill_words.sql" in migrate(before)
     assert pending(before) == ()
     words = worded(before)
     with before.connect() as connection:
@@ -92,5 +92,5 @@ def test_searches_go_on_while_a_part_is_filled(before: Database, tmp_path: Path)
             "SELECT count(*) FROM verses WHERE text_search @@ to_tsquery('english', 'river')"
         ).fetchone()
         assert old == (7,)
-    assert migrate(before) == ("0029_fill_words.sql",)
+    assert "0029_fill_words.sql" in migrate(before)
     assert found_by_words(before, "river") == 7
