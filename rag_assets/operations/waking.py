@@ -1,7 +1,7 @@
 """From drop to run without waiting for ticks: documents are taken in when the kernel reports them,
 and runs are started when documents wait or a Bible version's folder has changed.
 
-Nothing depends on it but time: the sensors do the same every ten seconds, every minute for Bibles.
+Nothing depends on it but time: the sensors do the same every ten seconds.
 See decision 0031.
 """
 

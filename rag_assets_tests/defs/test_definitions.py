@@ -145,7 +145,12 @@ def test_vectors_depend_on_verses_and_say_what_they_cost() -> None:
 @pytest.mark.parametrize(
     ("name", "group", "upstream", "when"),
     [
-        ("verse_embeddings_index", "index", ["verse_embeddings"], "none left in its window"),
+        (
+            "verse_embeddings_index",
+            "index",
+            ["verse_embeddings"],
+            "none is in progress, and the backfill has none left in its window",
+        ),
         ("chunk_embeddings_index", "index", ["document_embeddings"], "then every 15 min"),
         (
             "release",
@@ -211,7 +216,7 @@ def test_a_schedule_is_described_and_runs_from_the_start(name: str) -> None:
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
 
 
-def test_the_sensor_is_described_and_runs_from_the_start() -> None:
+def test_the_sensor_is_described_and_runs_from_the_start_every_ten_seconds() -> None:
     sensor = defs.resolve_sensor_def("bible_version_folders")
     assert sensor.description is not None
     assert "RAG_BIBLES_DIR" in sensor.description
