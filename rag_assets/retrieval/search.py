@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,12 +21,12 @@ from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.sides import AnySide, sides_of
 from rag_assets.retrieval.sql.chunks import neighbours
 from rag_assets.retrieval.sql.full_text import Matches, matches
+from rag_assets.retrieval.stages import about, large_of, rows_of, stage
 from rag_assets.retrieval.words import take_apart
 from rag_assets.settings.model import Settings
-from rag_assets.tracing import Attributes, Span, span
+from rag_assets.tracing import span
 from rag_assets.vectors.search_plan import SearchPlan
 from rag_assets.vectors.sql.nearest import compare, prepare_connection, search_by
-from rag_assets.vectors.sql.tables import VectorTable
 
 CANDIDATES = 100
 """Minimum number of rows of the small space that re-ranking chooses from."""
@@ -105,7 +104,7 @@ def search(
     :raises RequestError: the request cannot be answered.
     :raises SearchTimeoutError: a statement ran into its time limit.
     """
-    with span(f"retrieval {request.corpus}", _about(request)) as found:
+    with span(f"retrieval {request.corpus}", about(request)) as found:
         result = _searched(
             connection, settings, served, request, vector, large_vector, timeout_ms=timeout_ms
         )
@@ -117,16 +116,6 @@ def search(
             }
         )
     return result
-
-
-def _about(request: SearchRequest) -> Attributes:
-    return {
-        "gen_ai.operation.name": "retrieval",
-        "gen_ai.data_source.id": request.corpus,
-        "gen_ai.request.top_k": request.top_k,
-        "rag_assets.hybrid": request.hybrid,
-        "rag_assets.rerank": request.rerank,
-    }
 
 
 def _searched(
@@ -259,7 +248,7 @@ def _search_side(
         side.target, side.scopes, exact_rows=settings.rag_search_exact_rows, rows=side.matching
     )
     table, compared, joined = side.target.table, vector, side.joined
-    with _stage("nearest", side) as stage:
+    with stage("nearest", side) as recorded:
         found, plan = search_by(
             connection,
             table,
@@ -270,18 +259,18 @@ def _search_side(
             timeout_ms=timeout_ms,
             joined=joined,
         )
-        stage.set({"rag_assets.plan": plan.kind, "db.response.returned_rows": len(found)})
+        recorded.set({"rag_assets.plan": plan.kind, "db.response.returned_rows": len(found)})
     near = {row.id: row.distance for row in found}
     passages = {row.id: side.passage(row.columns) for row in found}
     full = len(near) == depth
     if request.rerank:
-        table, compared = _large(side, large_vector)
-        with _stage("rerank", side):
+        table, compared = large_of(side, large_vector)
+        with stage("rerank", side):
             again = compare(connection, table, compared, list(near), timeout_ms=timeout_ms)
         near = {row.id: row.distance for row in again}
     if not request.hybrid:
         return _Found(side, plan, near, {}, (), near, passages, full)
-    with _stage("full_text", side):
+    with stage("full_text", side):
         found_by_words = _by_words(connection, request, side, list(near), depth, timeout_ms)
         beyond = [row for row in found_by_words.ranked if row not in near]
         others = compare(connection, table, compared, beyond, timeout_ms=timeout_ms, joined=joined)
@@ -318,43 +307,11 @@ def _by_words(
         statistics=side.text.statistics,
         languages=side.languages,
         rows=side.filter,
-        matching=_rows(side),
+        matching=rows_of(side),
         limit=depth,
         near=near,
         timeout_ms=timeout_ms,
     )
-
-
-def _rows(side: AnySide) -> int:
-    """How many rows pass the filter, approximately."""
-    if side.matching is not None:
-        return side.matching
-    return sum(side.target.scopes.get(scope, 0) for scope in side.scopes)
-
-
-def _stage(name: str, side: AnySide) -> AbstractContextManager[Span]:
-    about = {"db.system.name": "postgresql", "db.collection.name": side.corpus}
-    return span(f"{name} {side.corpus}", about, kind="CLIENT")
-
-
-def _large(
-    side: AnySide, large_vector: NDArray[np.float32] | None
-) -> tuple[VectorTable, NDArray[np.float32]]:
-    if side.large is None:
-        of = " of documents" if side.corpus == "documents" else ""
-        raise RequestError(
-            "no-large-space",
-            "rerank",
-            f"the active release has no large vectors{of} to re-rank by: leave rerank out",
-        )
-    if large_vector is None:
-        raise RequestError(
-            "no-large-vector",
-            "rerank_vector",
-            f"re-ranking needs a vector in {side.large.space.spec}: give rerank_vector with "
-            "vector, or give query",
-        )
-    return side.large, large_vector
 
 
 def _hits(request: SearchRequest, results: Sequence[_Found]) -> tuple[tuple[Hit, ...], int]:
