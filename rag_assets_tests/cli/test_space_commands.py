@@ -69,6 +69,7 @@ def searched_all_the_while(
     assert not faults, faults
 
 
+@pytest.mark.long
 def test_one_command_changes_the_model_and_another_drops_the_old(
     run: Run, database: Database, make_settings: MakeSettings, workplace: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_one_command_changes_the_model_and_another_drops_the_old(
     assert "no hit" not in good(run("search", QUERY)).out
 
 
+@pytest.mark.long
 def test_a_change_that_would_lose_the_re_ranking_of_documents_is_refused_beforehand(
     run: Run, database: Database, make_settings: MakeSettings, workplace: Path
 ) -> None:

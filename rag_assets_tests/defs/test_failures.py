@@ -52,6 +52,7 @@ def test_every_error_becomes_a_failure_that_may_be_retried_only_when_it_is_trans
     told = {name: value.value for name, value in raised.value.metadata.items()}
     if error_class is errors.GateRefusedError:
         assert (told.pop("reasons"), told.pop("reason_count")) == ("- is broken\n- and stale", 2)
+        assert told.pop("fixes") == ""
     assert told == {"error_class": error_class.__name__, "may_pass_later": transient}
 
 
@@ -81,7 +82,7 @@ class _Broken:
     def database(self) -> NoReturn:
         raise ZeroDivisionError(f"no such thing with {KEY}")
 
-    settings = database
+    settings = reporting = database
 
 
 @pytest.mark.parametrize(

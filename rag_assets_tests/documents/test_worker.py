@@ -334,7 +334,7 @@ def test_a_budget_refuses_unknown_prices_before_any_request(lane: Lane) -> None:
 
 
 def test_a_failing_caller_stops_the_run_which_returns_its_documents(lane: Lane) -> None:
-    lane.drop(**{f"d{n}": markdown(f"topic {n}") for n in range(40)})
+    lane.drop(**{f"d{n}": markdown(f"topic {n}") for n in range(160)})
 
     def fail(outcomes: Sequence[DocumentOutcome]) -> None:
         raise KeyboardInterrupt
@@ -342,7 +342,7 @@ def test_a_failing_caller_stops_the_run_which_returns_its_documents(lane: Lane) 
     with pytest.raises(KeyboardInterrupt):
         process_documents(
             lane.database,
-            lane.settings.model_copy(update={"rag_documents_at_once": 4}),
+            lane.settings.model_copy(update={"rag_documents_at_once": 1}),
             lane.dropped.inbox,
             run_id="run",
             lane=PROCESSING,

@@ -200,7 +200,7 @@ def test_too_few_probes_fail_the_recall_checks(
     assert not any(one.failures for one in judged(database, settings, table, *checks).values())
     forced = index_settings(make_settings, pg_ivfflat_probes=1)
     verdicts = judged(database, forced, table, *checks)
-    (failure,) = verdicts["recall_at_10"].failures
+    failure = verdicts["recall_at_10"].failures[0]
     assert failure.startswith("mixtures: recall@10 0.")
     assert failure.endswith("is under 0.95 at 1 probes")
     assert any("recall@10" in one for one in verdicts["filtered_recall_at_10"].failures)

@@ -81,8 +81,7 @@ def test_77_deleted_vectors_are_named_and_nothing_is_released(
     assert (
         "EN_A: completeness: small: 77 of 120 verses have no vector in "
         "offline/lexical-char-ngrams-v1 halfvec(64) (GEN 1:1: no vector; GEN 1:2: no vector; "
-        "GEN 1:3: no vector; GEN 1:4: no vector; GEN 1:5: no vector; …): "
-        "`rag-assets bible embed EN_A`"
+        "GEN 1:3: no vector; GEN 1:4: no vector; GEN 1:5: no vector; …)"
     ) in found
     with pytest.raises(GateRefusedError):
         release_corpus(database, settings)
@@ -120,7 +119,6 @@ def test_672_random_vectors_are_refused_until_a_run_has_replaced_them(
     assert reason.startswith(
         "EN_A: provenance: small: 672 vectors were not written by an embedding run (GEN "
     )
-    assert "`rag-assets bible embed EN_A`, which embeds a sample of them again" in reason
     (finding,) = (f for f in diagnose(survey(settings), settings) if f.area == "provenance")
     assert finding.evidence == "EN_A: 672 vectors not written by an embedding run"
     assert finding.command == "`rag-assets bible embed EN_A`"
