@@ -145,6 +145,10 @@ class Bench:
             name, lambda probes: self._plan(name, probes), start=start, maximum=lists
         ).number
 
+    def answered_in(self, name: str) -> int:
+        """How many text queries exact search answers under a filter."""
+        return len(self.questions.asked_in(self._scopes(name)))
+
     def enough_for_texts(
         self,
         name: str,

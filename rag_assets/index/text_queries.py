@@ -107,10 +107,12 @@ def sampled_queries(
         kind: round(share * times * settings.rag_index_text_sample)
         for kind, share in SHARE_OF_SAMPLE.items()
     }
+    # Each source is a filter of its own to tune for; the check judges the class as a whole.
+    others = counts[QueryClass.OTHER_VERSIONS] * (_SOURCES if half == TUNING else 1)
     drawn = [
         *_parts(connection, table, scopes, QueryClass.FRAGMENTS, counts, half),
         *_parts(connection, table, scopes, QueryClass.OPENINGS, counts, half),
-        *_in_other_versions(connection, table, scopes, counts[QueryClass.OTHER_VERSIONS], half),
+        *_in_other_versions(connection, table, scopes, others, half),
     ]
     vectors: dict[int, NDArray[np.float32]] = {}
     if settings.rag_live_queries:
