@@ -14,6 +14,7 @@ import argparse
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from benchmarks.index.bench import Report, own_server, say, show
@@ -65,14 +66,16 @@ def _report(
                                       ).fetchone() or (0.0,)  # fmt: skip
     verses = add(settings, added)
     say(f"dropped {added.code}: {verses:,} verses")
+    started = time.perf_counter()
     _until_served(database, deployment, {added.code})
+    served_s = time.perf_counter() - started
     with dagster_database(settings).connect() as connection:
         spans = spans_since(connection, began)
     show(
         Report(
             f"{verses:,} verses of {added.code}, from files to served",
             ("what", "from, s", "took, s"),
-            [_row(span) for span in spans],
+            [*map(_row, spans), ("served", f"{served_s:.1f}", "")],
         )
     )
     if log:
