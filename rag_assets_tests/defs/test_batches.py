@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -66,7 +67,10 @@ def until_published(lane: Lane, ticks: int = 6) -> Run:
     """Follow the batches until a run materializes the version."""
     for number in range(ticks):
         requests = tick(lane, minutes=10 * number)
-        for request in requests if isinstance(requests, list) else []:
+        if not isinstance(requests, list):
+            time.sleep(0.2)  # a slow batch takes a moment
+            continue
+        for request in requests:
             run = obey(lane, request)
             if run.materialized():
                 return run
