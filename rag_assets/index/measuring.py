@@ -56,8 +56,8 @@ class Point:
 _FEW_TEXTS = 300
 """With fewer text queries and none lost, one in a hundred others may still be lost."""
 _PROBES_FOR_FEW = 1.25
-"""Times the probes that few text queries need. Without this, one in five healthy indexes over 502
-verses, tuned with 230 queries, lost two of the check's 100 fragments, of which one may be lost."""
+"""Times the probes that few text queries need. Without this, a healthy index over 502 verses, tuned
+and checked with 100 fragments, lost two of the check's, of which one may be lost: once in ten."""
 
 
 @dataclass
