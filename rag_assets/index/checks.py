@@ -330,10 +330,10 @@ def judge_recall(
     failures = []
     for name, point in points.items():
         if point.recall < floor:
-            failures.append(
-                f"{name}: recall@{TOP_K} {point.recall:.3f} is under {floor} at {point.probes} "
-                "probes"
-            )
+            at = f" at {point.probes} probes" if point.probes else ""
+            if point.candidates and not at:
+                at = f" with {point.candidates} candidates"
+            failures.append(f"{name}: recall@{TOP_K} {point.recall:.3f} is under {floor}{at}")
         expected = min(TOP_K, rows[name])
         if point.k_returned < expected:
             failures.append(f"{name}: {point.k_returned:.2f} hits on average instead of {expected}")

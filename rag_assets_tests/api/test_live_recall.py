@@ -169,7 +169,7 @@ def test_recall_of_users_searches_is_measured_over_http(tmp_path: Path, corpus: 
             assert live_recall(server, "failed") == 0
             assert live_recall(server, "compared") + live_recall(server, "skipped") == 10
     assert found[64] == 1
-    assert found[1] < 0.9
+    assert found[1] < 1
 
 
 def test_by_default_nothing_is_repeated(tmp_path: Path, corpus: Database) -> None:

@@ -32,6 +32,8 @@ def test_embedding_then_searching_finds_the_verse(run: Run, database: Database) 
     assert found["hits"][0]["usfm"] == "RUT 1:16"
     assert found["hits"][0]["reference"] == "Ruth 1:16"
     assert len(found["hits"]) == 10
+    unread = run("search", "light", "--version", "PT_SAMPLE", "--json").json["message"]
+    assert "PT_SAMPLE has a folder but is not loaded: run `rag-assets bible embed PT_S" in unread
 
     (listed,) = [row for row in run("bible", "list", "--json").json if row["small"]]
     assert (listed["version"], listed["small"], listed["large"]) == ("EN_SAMPLE", 251, 251)

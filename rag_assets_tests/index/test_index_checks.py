@@ -357,6 +357,8 @@ SOUND = Point(4, recall=0.95, recall_low=0.9, k_returned=10, p50_ms=1, p95_ms=1)
     [
         (SOUND, 100, ()),
         (replace(SOUND, recall=0.9499), 100, ("x: recall@10 0.950 is under 0.95 at 4 probes",)),
+        (replace(SOUND, recall=0.9, probes=0, candidates=50), 100,
+         ("x: recall@10 0.900 is under 0.95 with 50 candidates",)),
         (replace(SOUND, k_returned=9.995), 100, ("x: 9.99 hits on average instead of 10",)),
         (replace(SOUND, k_returned=7), 7, ()),
         (replace(SOUND, k_returned=6.5), 7, ("x: 6.50 hits on average instead of 7",)),
