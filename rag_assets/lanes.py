@@ -14,7 +14,7 @@ from rag_assets.settings.documents import MB
 from rag_assets.settings.model import Settings
 
 DocumentLane = Literal["rag_processing", "rag_large_docs"]
-Lane = DocumentLane | Literal["rag_bible"]
+Lane = Literal["rag_processing", "rag_large_docs", "rag_bible"]
 SomeLane = TypeVar("SomeLane", bound=Lane)
 
 PROCESSING: DocumentLane = "rag_processing"

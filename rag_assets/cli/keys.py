@@ -91,6 +91,12 @@ def _confinement(corpora: str | None, versions: str | None, languages: str | Non
         )
     if patterns and chosen and "bible" not in chosen:
         raise ConfigurationError("--versions are the Bible's: add bible to --corpora")
+    for pattern in patterns or ():
+        if pattern != pattern.upper():
+            raise ConfigurationError(
+                f"--versions: {pattern} matches no version: codes are capitals, such as "
+                f"{pattern.upper()}"
+            )
     tags = _listed("--languages", languages)
     for tag in tags or ():
         if not (tag.isascii() and tag.isalpha() and tag.islower()):

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from rag_assets.errors import IndexBuildError, reason_of
-from rag_assets.index.build_size import build_size, kilobytes, megabytes
+from rag_assets.index.build_size import build_size, megabytes
 from rag_assets.index.sql import builds as index_builds
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.generations import Generation, ListsFrom
 from rag_assets.interrupts import calling_before_end
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
+from rag_assets.settings.index import kilobytes
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.sql.code_sets import CodeSet
 from rag_assets.vectors.sql.indexes import live_indexes

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rag_assets.errors import ConfigurationError
-from rag_assets.settings.index import MEMORY_SIZE
+from rag_assets.settings.index import kilobytes
 from rag_assets.settings.model import Precision
 
 Indexed = Precision | Literal["bit"]
@@ -21,7 +21,6 @@ _ARRAY_HEADER_BYTES = 32  # for each of the samples, the centres, and the next c
 _PAGE_BYTES = 8192
 _PAGE_HEADER_BYTES = 40
 _TUPLE_HEADER_BYTES = 16
-_KILOBYTES = {"kb": 1, "mb": 1024, "gb": 1024**2, "tb": 1024**3}
 
 
 @dataclass(frozen=True)
@@ -64,26 +63,17 @@ def megabytes(size: int) -> int:
     return -(-size // (1024 * 1024))
 
 
-def kilobytes(size: str) -> int:
-    """Parse a size in PostgreSQL's notation, such as ``2GB``, into kilobytes (2¹⁰ bytes).
-
-    :raises ConfigurationError: it is not in this notation.
-    """
-    match = MEMORY_SIZE.fullmatch(size.strip())
-    if match is None:
-        raise ConfigurationError(
-            f"{size!r} is not a size of memory: write a whole number and its unit, such as 2GB or "
-            "512MB"
-        )
-    return int(match.group(1)) * _KILOBYTES[match.group(2).lower()]
-
-
 def check_build(*, maintenance_work_mem: str | None, precision: str | None) -> None:
     """Refuse a size of memory or a precision that no build can use.
 
     :raises ConfigurationError: naming it.
     """
     if maintenance_work_mem is not None:
-        kilobytes(maintenance_work_mem)
+        try:
+            kilobytes(maintenance_work_mem)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{maintenance_work_mem!r} is not a size of memory for a build: it {error}"
+            ) from None
     if precision not in {None, "vector", "halfvec"}:
         raise ConfigurationError(f"precision {precision!r} is unknown: it is vector or halfvec")

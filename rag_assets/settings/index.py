@@ -13,8 +13,24 @@ from typing import Literal
 from pydantic import BaseModel, Field, field_validator
 
 IndexProfile = Literal["dev", "prod"]
-MEMORY_SIZE = re.compile(r"(\d+)\s*(kB|MB|GB|TB)", re.IGNORECASE)
-"""A size in PostgreSQL's notation."""
+_MEMORY_SIZE = re.compile(r"([0-9]{1,12})\s*(kB|MB|GB|TB)", re.IGNORECASE)
+_KILOBYTES = {"kb": 1, "mb": 1024, "gb": 1024**2, "tb": 1024**3}
+_MEMORY_KB = range(64, 2**31)
+"""What PostgreSQL takes as ``maintenance_work_mem``."""
+
+
+def kilobytes(size: str) -> int:
+    """Parse a size in PostgreSQL's notation, such as ``2GB``, into kilobytes (2¹⁰ bytes).
+
+    :raises ValueError: it is not in this notation, or PostgreSQL does not take it.
+    """
+    match = _MEMORY_SIZE.fullmatch(size.strip())
+    if match is None:
+        raise ValueError("must be a whole number and its unit, such as 2GB or 512MB")
+    found = int(match.group(1)) * _KILOBYTES[match.group(2).lower()]
+    if found not in _MEMORY_KB:
+        raise ValueError("must be from 64kB to 2047GB")
+    return found
 
 
 class IndexSettings(BaseModel):
@@ -208,8 +224,7 @@ class IndexSettings(BaseModel):
     @field_validator("rag_index_maintenance_work_mem")
     @classmethod
     def _is_a_size(cls, value: str) -> str:
-        if MEMORY_SIZE.fullmatch(value.strip()) is None:
-            raise ValueError("must be a whole number and its unit, such as 2GB or 512MB")
+        kilobytes(value)
         return value
 
     def golden_lost_max(self, answered: int) -> int:

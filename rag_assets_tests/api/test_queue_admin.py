@@ -160,7 +160,8 @@ def test_dead_letters_are_listed_and_put_back(desk: Desk) -> None:
 def test_what_is_wrong_is_a_problem(desk: Desk, path: str, body: object, field: str) -> None:
     answer = desk.server.http.post(f"{ADMIN}/{path}", json=body, headers=desk.admin)
     problem = problem_of(answer, 422, "invalid-request")
-    assert field in problem["faults"][0]["field"]
+    assert problem["faults"][0]["field"].rpartition(".")[2] == field
+    assert len(problem["faults"]) == 1
 
 
 def test_only_administrators_may(desk: Desk) -> None:

@@ -62,6 +62,7 @@ def test_a_key_is_confined(run: Run) -> None:
     assert "versions PT_* EN_KJV, languages pt" in " ".join(run("keys", "list").out.split())
     for wrong, why in (
         (["--versions", ","], "--versions is empty"),
+        (["--versions", "pt_*"], "codes are capitals, such as PT_*"),
         (["--languages", "pt-BR"], "pt-BR is no language"),
         (["--corpora", "books"], "unknown corpus books"),
         (["--corpora", "documents", "--versions", "PT_*"], "add bible to --corpora"),

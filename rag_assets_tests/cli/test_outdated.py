@@ -40,6 +40,7 @@ def test_an_outdated_option_names_the_present_one(
         ("index build --probes 10", "PG_IVFFLAT_PROBES sets them"),
         ("index build --maintenance_work_mem 4GB", "is called --maintenance-work-mem"),
         ("index build --maintenance-work-mem 4XB", "'4XB' is not a size of memory"),
+        ("index build --maintenance-work-mem 99999999GB", "from 64kB to 2047GB"),
         ("index build --precision bit", "precision 'bit' is unknown"),
         ("index build --alter-dim", "--alter-dim needs the dimension"),
         (

@@ -12,8 +12,9 @@ from psycopg import sql
 
 from rag_assets.errors import ConfigurationError, IndexBuildError
 from rag_assets.index.build import BuildOptions, check_size
-from rag_assets.index.build_size import build_size, item_bytes, kilobytes, megabytes
+from rag_assets.index.build_size import build_size, check_build, item_bytes, megabytes
 from rag_assets.postgres.database import Connection, Database
+from rag_assets.settings.index import kilobytes
 from rag_assets.settings.model import Precision
 from rag_assets.vectors.sql.tables import bible_table
 from rag_assets_tests.conftest import MakeSettings
@@ -164,7 +165,7 @@ def test_the_disk_figure_holds_the_index_that_is_built(
 @pytest.mark.parametrize(
     ("written", "expected"),
     [("64kB", 64), ("64KB", 64), ("1MB", 1024), ("512 MB", 512 * 1024), (" 2GB ", 2 * 1024**2),
-     ("1tb", 1024**3), ("0MB", 0)],
+     ("1tb", 1024**3), ("2147483647kB", 2**31 - 1)],
 )  # fmt: skip
 def test_a_size_is_read_as_postgresql_writes_it(written: str, expected: int) -> None:
     assert kilobytes(written) == expected
@@ -173,14 +174,20 @@ def test_a_size_is_read_as_postgresql_writes_it(written: str, expected: int) -> 
 @pytest.mark.parametrize("written", ["", "2", "2G", "2 gigabytes", "-1MB", "1.5GB", "GB", "2GB x"])
 def test_an_invalid_size_is_refused_with_an_example(written: str) -> None:
     with pytest.raises(ConfigurationError, match="is not a size of memory") as caught:
-        kilobytes(written)
+        check_build(maintenance_work_mem=written, precision=None)
     assert repr(written) in str(caught.value)
     assert "2GB" in str(caught.value)
 
 
-@given(st.integers(0, 10**9), st.sampled_from(["kB", "MB", "GB", "TB"]))
+@pytest.mark.parametrize("written", ["0MB", "63kB", "2147483648kB", "2TB", "99999999GB"])
+def test_a_size_that_postgresql_does_not_take_is_refused(written: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"'{written}' .* from 64kB to 2047GB"):
+        check_build(maintenance_work_mem=written, precision=None)
+
+
+@given(st.integers(64, 2047), st.sampled_from(["kB", "MB", "GB"]))
 def test_a_size_is_read_as_the_server_reads_it(number: int, unit: str) -> None:
-    power = ["kB", "MB", "GB", "TB"].index(unit)
+    power = ["kB", "MB", "GB"].index(unit)
     assert kilobytes(f"{number}{unit}") == number * 1024**power
 
 

@@ -20,13 +20,13 @@ from .eval_result import EvalResult
 from .health_response_health import HealthResponseHealth
 from .hit_model import HitModel
 from .lane_changed import LaneChanged
-from .lane_changed_lane_type_0 import LaneChangedLaneType0
+from .lane_changed_lane import LaneChangedLane
 from .language_model import LanguageModel
 from .list_all_lane_type_0 import ListAllLaneType0
 from .list_all_state_type_0 import ListAllStateType0
 from .listed_document_model import ListedDocumentModel
 from .pause_queue import PauseQueue
-from .pause_queue_lane_type_0 import PauseQueueLaneType0
+from .pause_queue_lane import PauseQueueLane
 from .plan_model import PlanModel
 from .plan_model_kind import PlanModelKind
 from .prioritize_queue import PrioritizeQueue
@@ -41,7 +41,7 @@ from .reorder_queue import ReorderQueue
 from .reorder_queue_lane_type_0 import ReorderQueueLaneType0
 from .report_model import ReportModel
 from .resume_queue import ResumeQueue
-from .resume_queue_lane_type_0 import ResumeQueueLaneType0
+from .resume_queue_lane import ResumeQueueLane
 from .retrieve_request import RetrieveRequest
 from .retrieve_request_corpus import RetrieveRequestCorpus
 from .retrieve_response import RetrieveResponse
@@ -75,13 +75,13 @@ __all__ = (
     "HealthResponseHealth",
     "HitModel",
     "LaneChanged",
-    "LaneChangedLaneType0",
+    "LaneChangedLane",
     "LanguageModel",
     "ListAllLaneType0",
     "ListAllStateType0",
     "ListedDocumentModel",
     "PauseQueue",
-    "PauseQueueLaneType0",
+    "PauseQueueLane",
     "PlanModel",
     "PlanModelKind",
     "PrioritizeQueue",
@@ -96,7 +96,7 @@ __all__ = (
     "ReorderQueueLaneType0",
     "ReportModel",
     "ResumeQueue",
-    "ResumeQueueLaneType0",
+    "ResumeQueueLane",
     "RetrieveRequest",
     "RetrieveRequestCorpus",
     "RetrieveResponse",

@@ -1,21 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import (
-    Any,
-    Literal,
-    Self,
-    TypeVar,
-    cast,
-)
+from typing import Any, Self, TypeVar
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..models.lane_changed_lane_type_0 import (
-    LaneChangedLaneType0,
-    check_lane_changed_lane_type_0,
-)
+from ..models.lane_changed_lane import LaneChangedLane, check_lane_changed_lane
 
 T = TypeVar("T", bound="LaneChanged")
 
@@ -26,13 +17,13 @@ class LaneChanged:
 
     Attributes:
         request_id (str):
-        lane (LaneChangedLaneType0 | Literal['rag_bible']):
+        lane (LaneChangedLane):
         paused (bool):
         changed (bool): Whether it was in another state before.
     """
 
     request_id: str
-    lane: LaneChangedLaneType0 | Literal["rag_bible"]
+    lane: LaneChangedLane
     paused: bool
     changed: bool
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
@@ -40,11 +31,7 @@ class LaneChanged:
     def to_dict(self) -> dict[str, Any]:
         request_id = self.request_id
 
-        lane: Literal["rag_bible"] | str
-        if isinstance(self.lane, str):
-            lane = self.lane
-        else:
-            lane = self.lane
+        lane: str = self.lane
 
         paused = self.paused
 
@@ -68,23 +55,7 @@ class LaneChanged:
         d = dict(src_dict)
         request_id = d.pop("request_id")
 
-        def _parse_lane(data: object) -> LaneChangedLaneType0 | Literal["rag_bible"]:
-            try:
-                if not isinstance(data, str):
-                    raise TypeError()
-                lane_type_0 = check_lane_changed_lane_type_0(data)
-
-                return lane_type_0
-            except (TypeError, ValueError, AttributeError, KeyError):
-                pass
-            lane_type_1 = cast(Literal["rag_bible"], data)
-            if lane_type_1 != "rag_bible":
-                raise ValueError(
-                    f"lane_type_1 must match const 'rag_bible', got '{lane_type_1}'"
-                )
-            return lane_type_1
-
-        lane = _parse_lane(d.pop("lane"))
+        lane = check_lane_changed_lane(d.pop("lane"))
 
         paused = d.pop("paused")
 

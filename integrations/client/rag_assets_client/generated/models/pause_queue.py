@@ -1,20 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import (
-    Any,
-    Literal,
-    Self,
-    TypeVar,
-    cast,
-)
+from typing import Any, Self, TypeVar
 
 from attrs import define as _attrs_define
 
-from ..models.pause_queue_lane_type_0 import (
-    PauseQueueLaneType0,
-    check_pause_queue_lane_type_0,
-)
+from ..models.pause_queue_lane import PauseQueueLane, check_pause_queue_lane
 from ..types import UNSET, Unset
 
 T = TypeVar("T", bound="PauseQueue")
@@ -25,19 +16,15 @@ class PauseQueue:
     """A lane from which no further runs are started.
 
     Attributes:
-        lane (Literal['rag_bible'] | PauseQueueLaneType0):
+        lane (PauseQueueLane):
         reason (str | Unset): For the doctor. Default: 'over HTTP'.
     """
 
-    lane: Literal["rag_bible"] | PauseQueueLaneType0
+    lane: PauseQueueLane
     reason: str | Unset = "over HTTP"
 
     def to_dict(self) -> dict[str, Any]:
-        lane: Literal["rag_bible"] | str
-        if isinstance(self.lane, str):
-            lane = self.lane
-        else:
-            lane = self.lane
+        lane: str = self.lane
 
         reason = self.reason
 
@@ -56,24 +43,7 @@ class PauseQueue:
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         d = dict(src_dict)
-
-        def _parse_lane(data: object) -> Literal["rag_bible"] | PauseQueueLaneType0:
-            try:
-                if not isinstance(data, str):
-                    raise TypeError()
-                lane_type_0 = check_pause_queue_lane_type_0(data)
-
-                return lane_type_0
-            except (TypeError, ValueError, AttributeError, KeyError):
-                pass
-            lane_type_1 = cast(Literal["rag_bible"], data)
-            if lane_type_1 != "rag_bible":
-                raise ValueError(
-                    f"lane_type_1 must match const 'rag_bible', got '{lane_type_1}'"
-                )
-            return lane_type_1
-
-        lane = _parse_lane(d.pop("lane"))
+        lane = check_pause_queue_lane(d.pop("lane"))
 
         reason = d.pop("reason", UNSET)
 
