@@ -74,6 +74,9 @@ def never_silent(progress: Progress, *, after_s: float = 20.0) -> Iterator[Progr
     :class:`LogLines` may swallow up to five seconds of progress, so that a log is never silent for
     more than 30 seconds.
     """
+    if isinstance(progress, _Audible):  # a second one would report the first one's reports
+        yield progress
+        return
     audible = _Audible(progress)
     ended = threading.Event()
     thread = threading.Thread(

@@ -30,7 +30,7 @@ class Heard:
 
 def test_silent_work_is_reported_again_and_again_until_it_ends() -> None:
     heard = Heard()
-    with never_silent(heard, after_s=0.02) as progress:
+    with never_silent(heard, after_s=0.02) as outer, never_silent(outer, after_s=0.02) as progress:
         progress.say("building")
         assert heard.three.wait(PATIENCE_S)
     assert heard.said[0] == "building"

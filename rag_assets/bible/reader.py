@@ -16,7 +16,7 @@ from rag_assets.bible.formats.bodruk_json import read_bodruk_json
 from rag_assets.bible.formats.detect import FileFormat, known_elsewhere, recognise
 from rag_assets.bible.formats.osis import read_osis
 from rag_assets.bible.formats.passages import Passage, Source
-from rag_assets.bible.formats.scrollmapper_csv import read_scrollmapper_csv
+from rag_assets.bible.formats.scrollmapper_csv import HEADER_LINE, read_scrollmapper_csv
 from rag_assets.bible.formats.usfm import read_usfm
 from rag_assets.bible.formats.usfx import read_usfx
 from rag_assets.bible.formats.usx import read_usx
@@ -168,7 +168,9 @@ def _fault_of_unknown(file: _File) -> CorpusError:
     if known := known_elsewhere(file.data):
         return CorpusError(file.path, f"{known.name} is not read: {known.remedy}")
     return CorpusError(
-        file.path, f"no format that is known ({_FORMATS}): remove the file or convert it"
+        file.path,
+        f"not a known format ({_FORMATS}): remove the file, or convert it. The simplest is a CSV "
+        f"with the header {HEADER_LINE}; docs/bible.md describes all formats",
     )
 
 

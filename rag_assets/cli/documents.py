@@ -288,7 +288,7 @@ def dlq(limit: Limit = 100, as_json: Json = False) -> None:
 @app.command()
 def pause(
     lane: LaneArgument,
-    reason: Annotated[str, typer.Option(help="The reason, which the doctor shows.")] = "by command",
+    reason: Annotated[str, typer.Option(help="The reason, which the doctor shows.")] = "",
     as_json: Json = False,
 ) -> None:
     """Start no further run from a lane. Current runs continue.

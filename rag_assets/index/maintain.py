@@ -223,7 +223,7 @@ class _Work:
                 session, settings, table, self.scopes, half=TUNING,
                 times=_TUNING_TEXTS * (2 if self.lost else 1),
             )  # fmt: skip
-            return embedded(session, settings, table, golden, sampled)
+            return embedded(session, settings, table, golden, sampled, self.progress)
         except RagAssetsError as error:
             self.progress.say(f"measured without text queries: {error}")
             return None

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rag_assets.index.query_classes import SHARE_OF_SAMPLE, QueryClass
 from rag_assets.index.sql.passage_texts import Half, counterparts, sample_texts
 from rag_assets.postgres.database import Connection
+from rag_assets.progress import Progress
 from rag_assets.retrieval.query_vectors import embed_queries_cached
 from rag_assets.retrieval.sql.query_embeddings import live_queries
 from rag_assets.settings.model import Settings
@@ -133,6 +134,7 @@ def embedded(
     table: VectorTable,
     golden: Sequence[TextQuery],
     sampled: Sampled,
+    progress: Progress,
 ) -> EmbeddedTexts:
     """Golden queries, then sampled ones, embedded through the query cache: they are paid for once.
 
@@ -143,6 +145,8 @@ def embedded(
     for place, vector in sampled.vectors.items():
         vectors[len(golden) + place] = vector
     unknown = [place for place, query in enumerate(queries) if query.kind is not QueryClass.LIVE]
+    if unknown:
+        progress.say(f"embedding {len(unknown):,} text queries")
     vectors[unknown] = embed_queries_cached(
         connection, settings, table.space, [queries[place].text for place in unknown]
     )

@@ -101,7 +101,7 @@ class Trial:
                     )  # fmt: skip
                 return embedded(
                     connection, self.settings, self.target.table,
-                    () if isinstance(golden, RagAssetsError) else golden, sampled,
+                    () if isinstance(golden, RagAssetsError) else golden, sampled, self.progress,
                 )  # fmt: skip
         except RagAssetsError as error:
             return error

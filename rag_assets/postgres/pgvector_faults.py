@@ -48,7 +48,7 @@ FAULTS = (
     Fault(
         "0.8.7",
         "a buffer overflow in IVFFlat index builds",
-        "an index build can crash the server; so can another user of it who may create an index",
+        "an index build can crash the server, and so can any other user who may create an index",
     ),
 )
 NEWEST = FAULTS[-1].fixed_in
@@ -89,7 +89,7 @@ class PgvectorVerdict:
         if self.faults and embedded:
             return (
                 "nothing to do: the embedded server has no newer pgvector yet. A server of your "
-                f"own with pgvector {NEWEST} or newer has none of them: RAG_DATABASE_URL"
+                f"own (RAG_DATABASE_URL) with pgvector {NEWEST} or newer has none of these faults"
             )
         if self.faults:
             return (

@@ -191,7 +191,7 @@ def stored_as(method: int) -> bytes:
         (zip_of({"a.usfm": JUDE * 50}).replace(b"a.usfm", b"b.usfm", 1), "is a damaged zip file"),
         (zip_of({"a.usfm": b"\x00" * (3 << 20)}), "hold more than 2 MB: .*RAG_BIBLE_MAX_MB"),
         (zip_of({f"{n}.usfm": b"x" * (1 << 19) for n in range(5)}), "hold more than 2 MB"),
-        (zip_of({}), "is a damaged zip file|no format that is known"),
+        (zip_of({}), "is a damaged zip file|not a known format"),
     ],
 )
 def test_a_zip_that_must_not_be_opened_is_refused(
@@ -243,7 +243,7 @@ def test_all_files_that_cannot_be_read_are_named_together(folder_of: FolderOf) -
     reason = caught.value.reason
     assert reason.startswith("5 files cannot be read: ")
     assert "b.usfm:2, c.usfm:2: 'one' is not a chapter number" in reason
-    assert "d.usfm, e.txt: no format that is known" in reason
+    assert "d.usfm, e.txt: not a known format" in reason
     assert "f.usfm:1: the file is empty" in reason
 
 

@@ -20,8 +20,8 @@ USX_HEAD = '<usx version="3.0">\n<book code="GEN"/>\n<chapter number="1"/>\n<par
 BROKEN: dict[str, tuple[str, str | bytes, int | None, str]] = {
     "empty": ("a.usfm", "", 1, "the file is empty"),
     "only blanks": ("a.usfm", " \n\ufeff\n", 1, "the file is empty"),
-    "no Bible": ("a.txt", "Dear diary\n", None, "no format that is known"),
-    "web page": ("a.usfm", "<html><body>Not found</body></html>", None, "no format that is known"),
+    "no Bible": ("a.txt", "Dear diary\n", None, "not a known format"),
+    "web page": ("a.usfm", "<html><body>Not found</body></html>", None, "not a known format"),
     "page alone": ("a.htm", "<html><body>Genesis 1</body></html>", None, "only companion files"),
     "zip": ("a.usfm", b"PK\x03\x04\x00\x00\xff\xfe", None, "is a damaged zip file"),
     # USFM
@@ -117,7 +117,7 @@ BROKEN: dict[str, tuple[str, str | bytes, int | None, str]] = {
     ),
     # JSON
     "cut JSON": ("a.json", '[{"abbrev": "Gn",\n"chapters": [["a"', 2, "not valid JSON"),
-    "JSON object": ("a.json", '{"Gn": []}', None, "no format that is known"),
+    "JSON object": ("a.json", '{"Gn": []}', None, "not a known format"),
     "JSON strings": ("a.json", '["Gn"]', None, "book 1 is not an object"),
     "JSON chapters": ("a.json", '[{"abbrev": "Gn"}]', None, "book 1 (GEN) holds no array"),
     "JSON chapter": ("a.json", '[{"abbrev": "Gn", "chapters": ["a"]}]', None, "GEN 1 holds no arr"),

@@ -166,5 +166,5 @@ def test_a_licence_beside_the_text_is_left_out_and_reported(tmp_path: Path, name
 def test_another_text_beside_it_is_still_refused(tmp_path: Path) -> None:
     (tmp_path / "gen.usfm").write_text("\\id GEN\n\\c 1\n\\p\n\\v 1 In the beginning\n", "utf-8")
     (tmp_path / "notes.txt").write_text("You may share this text.\n", "utf-8")
-    with pytest.raises(CorpusError, match=r"notes\.txt: no format that is known"):
+    with pytest.raises(CorpusError, match=r"notes\.txt: not a known format"):
         read_bible(tmp_path)

@@ -92,7 +92,8 @@ def test_a_version_is_added_whole_or_not_at_all(run: Run, workplace: Path) -> No
     source.write_text("not scripture", encoding="utf-8")
     refused = run("bible", "add", "EN_BAD", str(source))
     assert refused.status == 1
-    assert "no format that is known" in refused.err
+    assert "not a known format" in refused.err
+    assert "a CSV with the header Book,Chapter,Verse,Text" in refused.err
     assert sorted(path.name for path in (workplace / "bibles").iterdir()) == [
         "EN_NEW",
         "EN_SAMPLE",

@@ -19,6 +19,7 @@ from rag_assets.errors import CorpusError
 
 HEADER = ("book", "chapter", "verse", "text")
 """The columns, in any case."""
+HEADER_LINE = ",".join(column.title() for column in HEADER)
 
 
 def read_scrollmapper_csv(path: Path, data: bytes) -> Source:
@@ -33,7 +34,7 @@ def read_scrollmapper_csv(path: Path, data: bytes) -> Source:
     try:
         header = next(rows, [])
         if tuple(column.strip().lower() for column in header) != HEADER:
-            reason = f"header {','.join(header)!r}: it must be Book,Chapter,Verse,Text"
+            reason = f"header {','.join(header)!r}: it must be {HEADER_LINE}"
             raise CorpusError(path, reason, line=1)
         line = rows.line_num + 1
         for row in rows:

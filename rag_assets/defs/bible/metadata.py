@@ -14,6 +14,7 @@ from rag_assets.bible.embed_verses import SpaceReport
 from rag_assets.bible.model import BibleText, Oddity
 from rag_assets.bible.sql.verses import VersesLoaded
 from rag_assets.bible.versions import VersionDeclaration
+from rag_assets.defs.columns import VECTOR_COLUMNS
 from rag_assets.vectors.prices import amount, together
 
 _EXAMPLES = 12  # shown per kind of oddity; `rag-assets bible oddities` lists them all
@@ -34,14 +35,9 @@ VERSES_SCHEMA = dg.TableSchema(
 
 VERSE_EMBEDDINGS_SCHEMA = dg.TableSchema(
     columns=[
-        dg.TableColumn("verse_id", "bigint"),
-        dg.TableColumn("version_code", "text"),
-        dg.TableColumn("model_name_small", "text"),
-        dg.TableColumn("dim_small", "integer"),
-        dg.TableColumn("embedding_small", "halfvec", description="For recall."),
-        dg.TableColumn("model_name_large", "text"),
-        dg.TableColumn("dim_large", "integer"),
-        dg.TableColumn("embedding_large", "halfvec", description="For re-ranking."),
+        dg.TableColumn("verse_id", "bigint", description="The verse, in `verses`."),
+        dg.TableColumn("version_code", "text", description="Its version, such as PT_NAA."),
+        *VECTOR_COLUMNS,
     ]
 )
 

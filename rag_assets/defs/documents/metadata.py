@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from rag_assets.defs.columns import VECTOR_COLUMNS
 from rag_assets.documents.publishing import DocumentOutcome, RunSummary
 from rag_assets.documents.report import losses, replaced_characters
 
@@ -12,25 +13,20 @@ EMBEDDINGS = dg.AssetKey("document_embeddings")
 CHUNKS_SCHEMA = dg.TableSchema(
     columns=[
         dg.TableColumn("chunk_id", "bigint", constraints=dg.TableColumnConstraints(unique=True)),
-        dg.TableColumn("document_id", "bigint"),
+        dg.TableColumn("document_id", "bigint", description="The document, in `documents`."),
         dg.TableColumn("position", "integer", description="From 1, in the order of the document."),
         dg.TableColumn("page", "integer", description="Where it begins; empty without pages."),
         dg.TableColumn("heading", "text[]", description="Headings above it, the outermost first."),
-        dg.TableColumn("text", "text"),
-        dg.TableColumn("tokens", "integer"),
+        dg.TableColumn("text", "text", description="The passage, as it is embedded and returned."),
+        dg.TableColumn("tokens", "integer", description="Tokens of the text."),
         dg.TableColumn("language", "text", description="BCP 47 tag."),
     ]
 )
 EMBEDDINGS_SCHEMA = dg.TableSchema(
     columns=[
         dg.TableColumn("chunk_id", "bigint", constraints=dg.TableColumnConstraints(unique=True)),
-        dg.TableColumn("document_key", "text"),
-        dg.TableColumn("model_name_small", "text"),
-        dg.TableColumn("dim_small", "integer"),
-        dg.TableColumn("embedding_small", "halfvec"),
-        dg.TableColumn("model_name_large", "text"),
-        dg.TableColumn("dim_large", "integer"),
-        dg.TableColumn("embedding_large", "halfvec"),
+        dg.TableColumn("document_key", "text", description="The document's partition."),
+        *VECTOR_COLUMNS,
     ]
 )
 

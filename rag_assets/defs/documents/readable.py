@@ -83,8 +83,8 @@ def _spec() -> dg.AssetCheckSpec:
             READABLE.name,
             asset=CHUNKS,
             partitions_def=documents,
-            description="The document can be read. Where it fails, the file itself is at fault, "
-            "and the reason says what to do; the run over the other documents succeeds.",
+            description="The document can be read. If not, the file itself is at fault, and the "
+            "reason says what to do; the run still processes the other documents.",
         )
 
 

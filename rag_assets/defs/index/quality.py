@@ -29,8 +29,8 @@ def retrieval_quality(
 ) -> dg.MaterializeResult[None]:
     """How well the next release answers the golden queries, by vectors and by hybrid search.
 
-    With RAG_QUALITY_FLOOR, the gate requires its nDCG@10. Without, a failure to measure is reported
-    and does not keep a release from following in the same run.
+    With RAG_QUALITY_FLOOR, the gate requires this nDCG@10. Without it, a failed measurement is
+    reported, but does not prevent a release in the same run.
     """
     progress = corpus.progress or LogLines(context.log.info)
     try:

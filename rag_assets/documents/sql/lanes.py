@@ -24,7 +24,7 @@ class Pause:
     @property
     def description(self) -> str:
         """Who paused it, and why."""
-        return f"by {self.paused_by}: {self.reason}"
+        return f"by {self.paused_by}" + (f": {self.reason}" if self.reason else "")
 
 
 @dataclass(frozen=True)
