@@ -48,7 +48,7 @@ FAULTS = (
     Fault(
         "0.8.7",
         "a buffer overflow in IVFFlat index builds",
-        "an index build can crash the server; so can another user of it who may create an index",
+        "an index build can crash the server, and so can any other user who may create an index",
     ),
 )
 NEWEST = FAULTS[-1].fixed_in
