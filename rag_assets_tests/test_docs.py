@@ -70,6 +70,31 @@ def test_every_command_that_the_readme_shows_exists() -> None:
         assert done.returncode == 0, f"rag-assets {command}: {done.stderr}"
 
 
+NARROW = [
+    ROOT / "docs" / name
+    for name in (
+        "api.md",
+        "batches.md",
+        "release.md",
+        "operations/audit.md",
+        "operations/levers.md",
+    )
+]
+
+
+def fenced(text: str) -> list[str]:
+    """The lines of the fenced examples."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("document", [ROOT / "README.md", *NARROW], ids=lambda path: path.name)
+def test_examples_fit_a_hundred_columns(document: Path) -> None:
+    lines = fenced(document.read_text("utf-8"))
+    assert lines
+    assert [line for line in lines if len(line) > 100] == []
+
+
 STUMBLED_OVER = (
     *("told", "tells", "mend", "mends", "mended", "anew", "so many", "by itself"),
     *("who calls", "nobody", "somebody", "dear", "bought", "stands in for"),

@@ -41,7 +41,7 @@ def audit(
         int | None,
         typer.Option(
             **within("rag_audit_sample"),
-            help="Texts of each version that are embedded again. Default: RAG_AUDIT_SAMPLE.",
+            help="Number of texts of each version to embed again. Default: RAG_AUDIT_SAMPLE.",
         ),
     ] = None,
     yes: Yes = False,

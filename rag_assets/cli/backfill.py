@@ -41,8 +41,8 @@ def backfill() -> None:
 def plan(as_json: Json = False) -> None:
     """Show what the backfill would embed, in order, within its budget. Starts nothing.
 
-    While a window is open: what is left of its budget, what it will still start, and the page of
-    Dagster's UI with all runs that it has started. Then what the next window would do.
+    While a window is open, it shows the rest of its budget, what it will still start, and the page
+    of Dagster's UI with all runs that it has started; then what the next window would do.
 
     ```
     rag-assets backfill plan

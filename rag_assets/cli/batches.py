@@ -64,7 +64,7 @@ def list_batches(
 
 @app.command()
 def cancel(batch_id: Number, as_json: Json = False) -> None:
-    """End a batch early. What is answered is kept, and paid for; the rest is requested again.
+    """Cancel a batch. What is answered is kept and paid for; the rest is requested again.
 
     ```
     rag-assets batches cancel 3
@@ -84,7 +84,7 @@ def cancel(batch_id: Number, as_json: Json = False) -> None:
 
 @app.command("give-up")
 def give_up(batch_id: Number, yes: Yes = False, as_json: Json = False) -> None:
-    """Forget a batch, for instance when its key is gone: its texts are free, and paid for again.
+    """Stop following a batch whose key is gone: its texts are requested, and paid for, again.
 
     ```
     rag-assets batches give-up 3 --yes
@@ -96,8 +96,8 @@ def give_up(batch_id: Number, yes: Yes = False, as_json: Json = False) -> None:
             batch = _open(connection, batch_id)
             if not yes:
                 typer.confirm(
-                    f"Give up batch {batch_id}? Its {count(batch.texts, 'text')} are then paid for "
-                    "again, and what it answers is lost",
+                    f"Give up batch {batch_id}? Its {count(batch.texts, 'text')} must be paid for "
+                    "again, and its answers are lost",
                     abort=True,
                 )
             freed = batches.close(connection, batch_id, "given up")

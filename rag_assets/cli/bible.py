@@ -43,7 +43,7 @@ app = Commands(
 
 @app.command("list")
 def list_versions(as_json: Json = False) -> None:
-    """List the versions in RAG_BIBLES_DIR and in the database, and what of each is embedded.
+    """List the versions in RAG_BIBLES_DIR and in the database, and how far each is embedded.
 
     ```
     rag-assets bible list
@@ -146,7 +146,7 @@ def oddities(
     book: Annotated[str | None, typer.Option(help="Only this book, by code or name.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Everything unusual in a version's source: what was joined, left out, missing or skipped.
+    """List what is unusual in a version's source: joined, left out, missing or skipped verses.
 
     A version whose files are new or changed is read from its files.
 

@@ -170,7 +170,7 @@ def grant(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Let a role read the corpus and Dagster's state: the API's, the exporter's.
+    """Let a role read the corpus and Dagster's state, for the API or the exporter.
 
     Run it as the owner of the database.
 

@@ -65,7 +65,7 @@ def demo(as_json: Json = False) -> None:
 
     It costs nothing: it uses the local model, or the lexical embedder where the local model is not
     installed. Without an API key and without a `.env` it writes one that names that embedder, so
-    that `rag-assets up` goes on with it. A corpus that is released keeps its embedder.
+    that `rag-assets up` uses it, too. A corpus that has been released keeps its embedder.
 
     ```
     rag-assets demo

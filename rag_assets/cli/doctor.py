@@ -38,7 +38,9 @@ _FAULT_LENGTH = 100
 def doctor(
     watch: Annotated[
         float | None,
-        typer.Option(**SECONDS, help="Check again every so often, in seconds, until Ctrl-C."),
+        typer.Option(
+            **SECONDS, help="Repeat the check at this interval, in seconds, until Ctrl-C."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

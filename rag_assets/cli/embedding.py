@@ -40,7 +40,7 @@ from rag_assets.vectors.prices import BATCH_PRICE, planned_cost, together
 from rag_assets.vectors.sql.spaces import ROLES, Role
 
 RequestsOption = Annotated[
-    Requests, typer.Option(help="Now; by the provider's batches, within a day; or as suits.")
+    Requests, typer.Option(help="live: now; batch: within a day, at half the price; auto: by size.")
 ]
 MaxRetries = Annotated[
     int | None,
@@ -65,7 +65,7 @@ def plan(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what embedding would cost and take, live and by batches. Writes nothing.
+    """Show the cost and the time of embedding, live and in batches. Writes nothing.
 
     A version whose files are new or changed is planned from its files.
 
@@ -139,7 +139,8 @@ def _plan_row(found: SpacePlan) -> dict[str, object]:
 def embed(
     codes: InOrder = None,
     versions: Annotated[
-        str | None, typer.Option(help="Instead: versions by patterns, in their order: `PT_*,EN_*`.")
+        str | None,
+        typer.Option(help="Instead of codes: patterns, embedded in this order: `PT_*,EN_*`."),
     ] = None,
     only_missing: Annotated[
         bool, typer.Option("--only-missing", help="Embed only what is missing. The default.")

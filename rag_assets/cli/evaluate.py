@@ -36,7 +36,7 @@ File = Annotated[
 ]
 Beir = Annotated[
     Path | None,
-    typer.Option(help="A folder with a collection in the format of BEIR or TREC, instead."),
+    typer.Option(help="Instead of a file: a folder with a collection in the BEIR or TREC format."),
 ]
 WriteTo = Annotated[
     Path | None,
@@ -51,10 +51,12 @@ Propose = Annotated[
 def evaluate(
     file: File = None,
     beir: Beir = None,
-    split: Annotated[str, typer.Option(help="With --beir: which judgments.")] = "test",
+    split: Annotated[str, typer.Option(help="With --beir: the set of judgments.")] = "test",
     write_to: WriteTo = None,
     propose: Propose = None,
-    seed: Annotated[int, typer.Option(help="With --propose: another seed draws others.")] = 1,
+    seed: Annotated[
+        int, typer.Option(help="With --propose: another seed selects other passages.")
+    ] = 1,
     top_k: TopK = 10,
     version: Versions = None,
     hybrid: Hybrid = False,
@@ -73,8 +75,8 @@ def evaluate(
     judgments. `--write-to` writes its documents for the inbox; once they are released, its queries
     are searched among the documents, 100 hits each.
 
-    `--propose` prints words out of passages as queries in the file's format: reword them, delete
-    what no user would ask, and add the rest to the file.
+    `--propose` prints queries made of words from passages, in the file's format: reword them,
+    delete what no user would ask, and add the rest to the file.
 
     ```
     rag-assets eval samples/golden_queries.toml

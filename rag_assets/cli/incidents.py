@@ -63,7 +63,7 @@ def show(
     ],
     as_json: Json = False,
 ) -> None:
-    """Show the report of an incident; the asset `incident_report` has it with a plot.
+    """Show the report of an incident; the asset `incident_report` adds a plot.
 
     ```
     rag-assets incidents show incident-0007

@@ -80,7 +80,10 @@ def build(
         int | None, typer.Option(**COUNT, help="Build only if the vectors have this dimension.")
     ] = None,
     alter_dim: Annotated[
-        bool, typer.Option("--alter-dim", help="Say how to get there if they have another.")
+        bool,
+        typer.Option(
+            "--alter-dim", help="Explain how to change their dimension if they have another."
+        ),
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Build even if there is no reason to.")

@@ -36,7 +36,9 @@ def create(
     ] = None,
     versions: Annotated[
         str | None,
-        typer.Option(help="Confine it to Bible versions, by patterns: 'PT_*,EN_KJV'. These alone."),
+        typer.Option(
+            help="Confine it to the Bible versions that match these patterns: 'PT_*,EN_KJV'."
+        ),
     ] = None,
     languages: Annotated[
         str | None, typer.Option(help="Confine it to versions and documents in these: pt,en.")
@@ -45,7 +47,7 @@ def create(
 ) -> None:
     """Create a key. It is shown once and stored as a hash.
 
-    A confined key reads nothing else, whatever it asks for: licences differ.
+    Licences differ: a key can be confined to what its client may read, and then finds nothing else.
 
     ```
     rag-assets keys create my-application

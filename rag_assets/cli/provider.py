@@ -29,8 +29,8 @@ def provider(
 ) -> None:
     """Show the protocol and limits used with the embedding server of each space.
 
-    It is probed before the first text is sent, and only then: probe it again after the server was
-    changed, for instance to other limits.
+    A server is probed once, before the first text is sent. Probe it again when it has changed, for
+    example its limits.
 
     ```
     rag-assets provider --probe

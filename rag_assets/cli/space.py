@@ -68,14 +68,15 @@ NewSettings = Annotated[
         "--set",
         metavar="NAME=VALUE",
         help="A setting of the new model, such as RAG_EMBEDDING_PROVIDER=local; may be repeated. "
-        "It is written to `.env` at the switch. None: the settings already name the new model.",
+        "It is written to `.env` at the switch. "
+        "Without it, the settings must already name the new model.",
     ),
 ]
 
 
 @app.command()
 def plan(new: NewSettings = None, as_json: Json = False) -> None:
-    """Show what changing the model takes: both spaces, tokens, dollars. Write nothing.
+    """Show what changing the model takes: both spaces, tokens, dollars. Writes nothing.
 
     ```
     rag-assets space plan --set RAG_EMBEDDING_PROVIDER=local
@@ -105,14 +106,17 @@ def change(
         ),
     ] = False,
     after_rollback: Annotated[
-        bool, typer.Option("--after-rollback", help="The rolled-back release's fault is fixed.")
+        bool,
+        typer.Option(
+            "--after-rollback", help="Confirm that the rolled-back release's fault is fixed."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Change the model: plan, fill the new space, index and check it, compare both, switch.
 
-    The released space serves until the switch, which is one transaction. Interrupted at any step,
-    run the same command again: what is done is not repeated.
+    The released space serves until the switch, which is one transaction. If it is
+    interrupted, run the same command again: completed steps are not repeated.
 
     ```
     rag-assets space change --set RAG_EMBEDDING_PROVIDER=local
@@ -161,7 +165,7 @@ def drop(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Delete the vectors, codes and indexes of a space that serves nothing any more.
+    """Delete the vectors, codes and indexes of a space that no longer serves anything.
 
     ```
     rag-assets space drop 1

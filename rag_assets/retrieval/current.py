@@ -48,6 +48,7 @@ class CurrentRelease:
         self._position: int | None = None
         self._positions = Positions()
         self._stop = threading.Event()
+        self._tried = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="release", daemon=True)
 
     def __enter__(self) -> CurrentRelease:
@@ -67,6 +68,10 @@ class CurrentRelease:
         if self._served is None:
             raise NotReleasedError(self._missing)
         return self._served
+
+    def wait_until_read(self, timeout_s: float) -> bool:
+        """Wait for the first poll, successful or not; whether it ended in time."""
+        return self._tried.wait(timeout_s)
 
     @property
     def following(self) -> bool:
@@ -116,10 +121,12 @@ class CurrentRelease:
                     unreachable = False
                     while not self._stop.is_set():
                         self._poll(connection)
+                        self._tried.set()
                         wait_for_notice(connection, self._look_every_s)
             except Exception as error:  # any error: a thread that ends would leave the API stale
                 if not unreachable:
                     self._warn(f"releases cannot be followed: {reason_of(error)}")
                 unreachable = True
                 self._polled_at = None
+                self._tried.set()
                 self._stop.wait(self._look_every_s)

@@ -139,6 +139,20 @@ def test_it_leaves_no_thread_behind(database: Database, settings: Settings) -> N
     assert "release" not in {thread.name for thread in threading.enumerate()}
 
 
+def test_whoever_waits_for_the_first_read_gets_the_active_release(
+    database: Database, settings: Settings
+) -> None:
+    prepare(database, settings)
+    release_corpus(database, settings)
+    with Followed().following(database, settings) as current:
+        assert current.wait_until_read(30)
+        assert number(current) == 1
+    with Followed().following(database.named("gone"), settings) as current:
+        assert current.wait_until_read(30)
+        with pytest.raises(NotReleasedError):
+            _ = current.served
+
+
 def test_documents_are_counted_again_every_ten_seconds_without_a_new_release(
     database: Database, settings: Settings
 ) -> None:

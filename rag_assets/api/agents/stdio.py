@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 from fastapi import FastAPI, Request
 from mcp.server.stdio import stdio_server
 
@@ -10,13 +11,19 @@ from rag_assets.api.agents.server import mcp_server
 from rag_assets.api.app import create_app
 from rag_assets.settings.model import Settings
 
+_FIRST_READ_S = 10.0
+"""A client calls as soon as it is connected; the active release is read within a second."""
+
 
 async def serve_stdio(settings: Settings) -> None:
     """Answer until the client closes standard input. Logs go to standard error."""
     app = create_app(settings)
     server = mcp_server(lambda: _request(app, settings))
-    async with app.router.lifespan_context(app), stdio_server() as (reading, writing):
-        await server.run(reading, writing, server.create_initialization_options())
+    async with app.router.lifespan_context(app):
+        current = app.state.service.sources.primary.current
+        await anyio.to_thread.run_sync(current.wait_until_read, _FIRST_READ_S)
+        async with stdio_server() as (reading, writing):
+            await server.run(reading, writing, server.create_initialization_options())
 
 
 def _request(app: FastAPI, settings: Settings) -> Request:
