@@ -48,7 +48,8 @@ def choose(
     if not (available or has_batches)(settings):
         if requests == "batch":
             raise ConfigurationError(
-                "the provider has no batches: set requests to live (RAG_BACKFILL_REQUESTS)"
+                "the provider has no batches, or none for this key: set requests to live "
+                "(RAG_BACKFILL_REQUESTS)"
             )
         return Choice(False, "live: the provider has no batches")
     return Choice(True, f"by batch: {count(texts, 'text')} that can wait a day, at half the price")
