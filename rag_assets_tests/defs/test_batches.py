@@ -321,6 +321,7 @@ def test_a_batch_that_the_provider_forgot_is_named_with_the_way_out(
         assert "does not know the batch batch_gone" in batch.message
         assert "give-up" in batch.message
         assert give_up(connection, batch) == 30
+    emulator.batches(seconds=0)
     assert until_published(lane).metadata("verse_embeddings")["embedded"] == 30
 
 
