@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from rag_assets.cli.commands import Commands
 from rag_assets.cli.opening import open_corpus, ui_address
 from rag_assets.cli.output import Json, errors_as_sentences, out, remark, show_json, show_table
+from rag_assets.embedding.sql.waits import waiting_runs
 from rag_assets.errors import RagAssetsError
 from rag_assets.operations.backfill import (
     Budget,
@@ -57,7 +58,10 @@ def plan(as_json: Json = False) -> None:
         with database.connect() as connection:
             current = open_window(connection, settings, runs, now)
             whole = whole_budget(settings, window)
-            versions = list(candidates(connection, settings, warn=remark))
+            waiting = waiting_runs(connection)
+            for code in sorted(waiting):
+                remark(f"{code} is left out: it waits for batches (`rag-assets batches list`)")
+            versions = list(candidates(connection, settings, without=waiting, warn=remark))
         started = {run.version for run in runs}
         rest = WindowChoice(())
         if current is not None:
@@ -109,7 +113,7 @@ def _show_next(window: Window, choice: WindowChoice, whole: Budget, opens: str) 
     out.print(f"the next opens {opens}, for {window.minutes:.0f} min")
     out.print(f"it may spend ${whole.usd:.4f}")
     out.print()
-    _show_choice(choice, empty="every version that may be embedded is embedded")
+    _show_choice(choice, empty="there is no version to embed")
 
 
 def _show_choice(choice: WindowChoice, *, empty: str) -> None:

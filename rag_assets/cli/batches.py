@@ -9,7 +9,14 @@ import typer
 from rag_assets.cli.commands import Commands
 from rag_assets.cli.opening import open_corpus
 from rag_assets.cli.options import COUNT, Yes
-from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_table
+from rag_assets.cli.output import (
+    Json,
+    errors_as_sentences,
+    out,
+    progress_bar,
+    show_json,
+    show_table,
+)
 from rag_assets.embedding import batch_lane
 from rag_assets.embedding.sql import batches
 from rag_assets.embedding.sql.batches import StoredBatch
@@ -73,7 +80,9 @@ def cancel(batch_id: Number, as_json: Json = False) -> None:
     with errors_as_sentences(as_json):
         settings, database = open_corpus()
         with database.connect(autocommit=True) as connection:
-            batch_lane.cancel(connection, settings, _open(connection, batch_id))
+            found = _open(connection, batch_id)
+            with progress_bar(quiet=as_json) as progress:
+                batch_lane.cancel(connection, settings, found, progress)
             batch = batches.find_batch(connection, batch_id)
     if as_json:
         show_json(batch)
@@ -100,11 +109,20 @@ def give_up(batch_id: Number, yes: Yes = False, as_json: Json = False) -> None:
                     "again, and its answers are lost",
                     abort=True,
                 )
-            freed = batches.close(connection, batch_id, "given up")
+            with progress_bar(quiet=as_json) as progress:
+                freed = batch_lane.give_up(connection, batch, progress)
+            _check_given_up(connection, batch_id)
     if as_json:
         show_json({"batch": batch_id, "freed": freed})
     else:
         out.print(f"batch {batch_id} is given up: {count(freed, 'text')} can be requested again")
+
+
+def _check_given_up(connection: Connection, batch_id: int) -> None:
+    """A run may have taken the batch in while this command waited for it."""
+    batch = batches.find_batch(connection, batch_id)
+    if batch is not None and batch.state != "given up":
+        raise ConfigurationError(f"batch {batch_id} is {batch.state} already")
 
 
 def _open(connection: Connection, batch_id: int) -> StoredBatch:

@@ -48,7 +48,7 @@ def choose(
     if not (available or has_batches)(settings):
         if requests == "batch":
             raise ConfigurationError(
-                "the provider has no batches: use `--requests live` or `auto`;"
+                "the provider has no batches, or none for this key: use `--requests live` or `auto`;"
                 " for the backfill, RAG_BACKFILL_REQUESTS"
             )
         return Choice(False, "live: the provider has no batches")

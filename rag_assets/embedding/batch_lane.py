@@ -31,8 +31,9 @@ from rag_assets.errors import (
     ProviderUnavailableError,
     RagAssetsError,
 )
+from rag_assets.postgres import locks
 from rag_assets.postgres.database import AsyncConnection, Connection, Database
-from rag_assets.progress import Progress
+from rag_assets.progress import Progress, Silent
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.prices import BATCH_PRICE, cost_of
 from rag_assets.vectors.sql.spaces import Space
@@ -63,6 +64,8 @@ def open_api(settings: Settings, name: str | None = None) -> Iterator[tuple[Batc
             f"the API key {name}, with which a batch was begun, is not in the settings any more: "
             "put it back until the batch has ended, or give the batch up (`rag-assets batches`)"
         )
+    if not keys:
+        raise ConfigurationError("there is no API key to ask for batches with: set OPENAI_API_KEY")
     chosen = name or next(iter(keys))
     # Late: importing openai takes half a second that most commands need not wait for.
     from rag_assets.embedding.providers.batch_api import BatchApi  # noqa: PLC0415
@@ -90,10 +93,39 @@ def follow(connection: Connection, settings: Settings) -> tuple[StoredBatch, ...
     return stored.open_batches(connection)
 
 
-def cancel(connection: Connection, settings: Settings, batch: StoredBatch) -> None:
+def cancel(
+    connection: Connection, settings: Settings, batch: StoredBatch, progress: Progress | None = None
+) -> None:
     """End a batch early; what is answered is kept by the next run, the rest is free again."""
-    if batch.state == "ended":
+    if batch.state == "submitted":
+        _cancel(connection, settings, batch)
         return
+    with _turn(connection, batch, progress or Silent()) as now:
+        if now.state in ("prepared", "submitted"):
+            _cancel(connection, settings, now)
+
+
+def give_up(connection: Connection, batch: StoredBatch, progress: Progress | None = None) -> int:
+    """Forget a batch; how many texts are free again. Nothing, if a run closed it meanwhile."""
+    with _turn(connection, batch, progress or Silent()) as now:
+        if now.closed_at is not None:
+            return 0
+        return stored.close(connection, batch.batch_id, "given up")
+
+
+@contextmanager
+def _turn(connection: Connection, batch: StoredBatch, progress: Progress) -> Iterator[StoredBatch]:
+    """The batch as it stands when no run is about to begin it, or takes its results in.
+
+    Otherwise its texts would be free while a run begins it, and be paid for twice.
+    """
+    waited = f"a run is embedding {batch.version_code}: waiting for it"
+    lock = locks.publishing_version(batch.space_id, batch.version_code)
+    with locks.held(connection, lock, waiting=lambda: progress.say(waited)):
+        yield stored.find_batch(connection, batch.batch_id) or batch
+
+
+def _cancel(connection: Connection, settings: Settings, batch: StoredBatch) -> None:
     provider_id = batch.provider_id
     if provider_id is None and batch.submitting_at:  # the run that began it may have been killed
         with open_api(settings, batch.key_name) as (api, _):
@@ -301,12 +333,16 @@ class BatchLane:
         response = result.get("response") if isinstance(result, dict) else None
         if not isinstance(response, dict) or response.get("status_code") != 200:
             return 0
-        raw, hashes = RawAnswer.of(response.get("body")), wanted.hashes
-        tokens = raw.tokens or 0
+        hashes = wanted.hashes
         try:
+            raw = RawAnswer.of(response.get("body"))
             vectors, refused = matched(raw, len(hashes), self._space.spec, self._profile)
         except ProviderAnswerError as error:
-            raise ProviderAnswerError(f"batch {batch.batch_id}: {error}") from None
+            raise ProviderAnswerError(
+                f"batch {batch.batch_id}: {error}. If they stay unusable, give it up: "
+                f"`rag-assets batches give-up {batch.batch_id}`"
+            ) from None
+        tokens = raw.tokens or 0
         good = [place for place in range(len(hashes)) if place not in refused]
         kept = [hashes[place] for place in good]
         entry = LedgerEntry(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from rag_assets.embedding.sql.batches import StoredBatch
 from rag_assets.operations.findings import Finding, View, rule, span
 from rag_assets.operations.job_failures import RETRY_CHANCE, split_explained
+from rag_assets.operations.snapshot import Snapshot
 from rag_assets.postgres import pgvector_faults
 from rag_assets.retrieval.sql.live_recall import ENOUGH, WINDOW_H
 from rag_assets.vectors.sql.tables import DOCUMENTS
@@ -108,18 +110,21 @@ def job_failed(view: View) -> Iterator[Finding]:
 
 
 @rule(
-    condition="A batch is overdue at the provider, or the provider does not answer for it.",
+    condition="A batch is overdue at the provider, or the provider does not answer for it; or it "
+    "could not be begun for an hour, though none is under way.",
     evidence="the batch, its version, and since when it is due, or the error",
     fix="`rag-assets batches cancel BATCH`: what is answered is kept, the rest requested again",
 )
 def batch_late(view: View) -> Iterator[Finding]:
     seen = view.snapshot
     for batch in seen.corpus.batches if seen.corpus else ():
-        if batch.state != "submitted":
-            continue
         named = f"batch {batch.batch_id} of {batch.version_code}"
         cancel = f"`rag-assets batches cancel {batch.batch_id}`"
-        if batch.message:
+        if batch.state == "prepared":
+            yield from _unbegun(batch, seen)
+        elif batch.state != "submitted":
+            continue
+        elif batch.message:
             began = batch.submitted_at or batch.prepared_at
             give_up = f"correct that, or `rag-assets batches give-up {batch.batch_id}`"
             yield Finding("batch", "warning", f"{named}: {batch.message}", give_up, began)
@@ -127,6 +132,24 @@ def batch_late(view: View) -> Iterator[Finding]:
             late = span((seen.now - batch.due_at).total_seconds())
             fact = f"{named} is {late} overdue at the provider ({batch.provider})"
             yield Finding("batch", "warning", fact, cancel, batch.due_at)
+
+
+def _unbegun(batch: StoredBatch, seen: Snapshot) -> Iterator[Finding]:
+    """A batch that waits, though no other one is at the provider to wait for."""
+    busy = any(one.state == "submitted" for one in seen.corpus.batches) if seen.corpus else False
+    if busy or seen.now - batch.prepared_at < UNTAKEN:
+        return
+    since = span((seen.now - batch.prepared_at).total_seconds())
+    why = f" ({batch.message})" if batch.message else ""
+    yield Finding(
+        "batch",
+        "warning",
+        f"batch {batch.batch_id} of {batch.version_code} could not be begun for {since}{why}",
+        "`rag-assets up` begins it; if the provider's queue stays full, set "
+        "RAG_BATCH_ENQUEUED_TOKENS and RAG_EMBEDDING_BATCH_SIZE to what the account allows, and "
+        f"`rag-assets batches cancel {batch.batch_id}`",
+        batch.prepared_at,
+    )
 
 
 @rule(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -21,8 +22,9 @@ from rag_assets.definitions import defs
 from rag_assets.defs.bible.batch_sensor import embedding_batches
 from rag_assets.defs.bible.config import EmbeddingConfig
 from rag_assets.defs.operations.schedules import build_schedules
-from rag_assets.embedding.batch_lane import cancel
-from rag_assets.embedding.sql.batches import open_batches, recent_batches
+from rag_assets.embedding.batch_lane import cancel, give_up
+from rag_assets.embedding.providers.batch_api import BatchApi
+from rag_assets.embedding.sql.batches import mark, open_batches, recent_batches
 from rag_assets.operations.backfill import WindowRun, remaining_budget
 from rag_assets.operations.windows import backfill_windows
 from rag_assets.settings.model import Settings
@@ -255,6 +257,76 @@ def test_texts_that_change_meanwhile_are_requested_again(lane: Lane, emulator: E
     assert done.success
     assert lane.count("SELECT count(*) FROM verse_embeddings_s1") == 30
     assert emulator.stats().duplicate_answers == 0
+
+
+def test_a_trials_limit_does_not_hold_for_a_whole_run_after_it(
+    lane: Lane, emulator: Emulator
+) -> None:
+    emulator.batches(seconds=3600)
+    lane.drop("EN_RUN", sentences(30))
+    lane.run("EN_RUN", config={**BATCH, "limit": 5})
+    lane.run("EN_RUN", config=BATCH)
+    emulator.batches(seconds=0)
+    until_published(lane)
+    assert_paid_once(lane, emulator, texts=30)
+
+
+@pytest.mark.parametrize("command", ["give up", "cancel"])
+def test_a_batch_that_a_run_begins_is_not_closed_meanwhile(
+    lane: Lane, emulator: Emulator, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.batches(seconds=3600)
+    lane.drop("EN_RUN", sentences(30))
+    upload, closing = BatchApi.upload, []
+
+    def close() -> None:
+        with lane.corpus.database.connect(autocommit=True) as connection:
+            (batch,) = open_batches(connection)
+            if command == "give up":
+                assert give_up(connection, batch) == 30
+            else:
+                cancel(connection, lane.corpus.settings, batch)
+
+    def closed_meanwhile(api: BatchApi, path: Path) -> str:
+        closing.append(Thread(target=close))
+        closing[0].start()
+        closing[0].join(0.5)
+        assert closing[0].is_alive(), "it did not wait for the run"
+        return upload(api, path)
+
+    monkeypatch.setattr(BatchApi, "upload", closed_meanwhile)
+    lane.run("EN_RUN", config=BATCH)
+    closing[0].join(10)
+    batches = lane.rows("SELECT state, provider_id IS NULL FROM embedding_batches")
+    assert batches == [("given up" if command == "give up" else "ended", False)]
+    assert emulator.stats().requests == 0
+
+
+def test_a_closed_batch_is_not_opened_by_a_late_answer(lane: Lane, emulator: Emulator) -> None:
+    lane.drop("EN_RUN", sentences(30))
+    lane.run("EN_RUN", config=BATCH)
+    with lane.corpus.database.connect(autocommit=True) as connection:
+        (batch,) = open_batches(connection)
+        until_published(lane)
+        mark(connection, batch.batch_id, state="ended", ended_at="now")
+        assert open_batches(connection) == ()
+
+
+def test_a_batch_that_the_provider_forgot_is_named_with_the_way_out(
+    lane: Lane, emulator: Emulator
+) -> None:
+    emulator.batches(seconds=3600)
+    lane.drop("EN_RUN", sentences(30))
+    lane.run("EN_RUN", config=BATCH)
+    with lane.corpus.database.connect(autocommit=True) as connection:
+        mark(connection, open_batches(connection)[0].batch_id, provider_id="batch_gone")
+        assert tick(lane) == "wait for batches: EN_RUN"
+        (batch,) = open_batches(connection)
+        assert "does not know the batch batch_gone" in batch.message
+        assert "give-up" in batch.message
+        assert give_up(connection, batch) == 30
+    emulator.batches(seconds=0)
+    assert until_published(lane).metadata("verse_embeddings")["embedded"] == 30
 
 
 KILLED_AT = {

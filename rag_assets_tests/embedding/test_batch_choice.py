@@ -36,5 +36,5 @@ def test_the_choice_says_why(
 
 
 def test_a_batch_of_a_provider_that_has_none_is_refused(make_settings: MakeSettings) -> None:
-    with pytest.raises(ConfigurationError, match="has no batches: use `--requests live`"):
+    with pytest.raises(ConfigurationError, match="none for this key: use `--requests live`"):
         choose(make_settings(), "batch", 9, 1, lambda _: False)

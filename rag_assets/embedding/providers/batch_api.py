@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +13,13 @@ from typing import IO, Self
 from openai.types import Batch
 
 from rag_assets.embedding.providers.openai_client import explained, open_client
-from rag_assets.errors import ProviderUnavailableError, RagAssetsError
+from rag_assets.errors import (
+    ConfigurationError,
+    InputRejectedError,
+    ProviderAnswerError,
+    RagAssetsError,
+    TransientError,
+)
 from rag_assets.secrecy import word
 
 _ENDED = frozenset({"completed", "expired", "cancelled", "failed"})
@@ -50,6 +58,25 @@ class BatchState:
         )
 
 
+@contextmanager
+def _explained(key: str, what: str) -> Iterator[None]:
+    """As :func:`explained`, which speaks of models and texts, but of batches.
+
+    :param what: that was asked for, which the server may not know.
+    """
+    try:
+        with explained(key):
+            yield
+    except ConfigurationError:
+        raise ConfigurationError(
+            f"the embedding provider does not know {what}: correct OPENAI_BASE_URL, or if it has "
+            "deleted that, give the batch up (`rag-assets batches list`, `rag-assets batches "
+            "give-up BATCH`)"
+        ) from None
+    except InputRejectedError as error:
+        raise ProviderAnswerError(f"the embedding provider refuses {what}: {error}") from None
+
+
 class BatchApi:
     """One key's batches; a context manager.
 
@@ -76,7 +103,7 @@ class BatchApi:
         try:
             with explained(self._key):
                 self._client.batches.list(limit=1)
-        except ProviderUnavailableError:
+        except TransientError:
             raise
         except RagAssetsError:
             return False
@@ -85,12 +112,12 @@ class BatchApi:
     def upload(self, path: Path) -> str:
         """Upload the requests of a batch; the file's id."""
         # As an open file: a path would be read into memory as a whole.
-        with explained(self._key), path.open("rb") as file:
+        with _explained(self._key, "uploads of batches"), path.open("rb") as file:
             return self._client.files.create(file=(path.name, file), purpose="batch").id
 
     def create(self, file_id: str, token: str) -> BatchState:
         """Begin a batch; ``token`` is how it is found again."""
-        with explained(self._key):
+        with _explained(self._key, "batches"):
             return BatchState.of(
                 self._client.batches.create(
                     input_file_id=file_id,
@@ -102,7 +129,7 @@ class BatchApi:
 
     def find(self, token: str, since: datetime) -> BatchState | None:
         """The batch that was begun with ``token``, if its answer was lost."""
-        with explained(self._key):
+        with _explained(self._key, "batches"):
             for batch in self._client.batches.list(limit=100):
                 if (batch.metadata or {}).get(_TOKEN) == token:
                     return BatchState.of(batch)
@@ -112,18 +139,18 @@ class BatchApi:
 
     def retrieve(self, provider_id: str) -> BatchState:
         """How a batch stands."""
-        with explained(self._key):
+        with _explained(self._key, f"the batch {provider_id}"):
             return BatchState.of(self._client.batches.retrieve(provider_id))
 
     def cancel(self, provider_id: str) -> BatchState:
         """End a batch; what is answered can be fetched, and is paid for."""
-        with explained(self._key):
+        with _explained(self._key, f"the batch {provider_id}"):
             return BatchState.of(self._client.batches.cancel(provider_id))
 
     def download(self, file_id: str, into: IO[bytes]) -> None:
         """Write a file's content to ``into``."""
         with (
-            explained(self._key),
+            _explained(self._key, f"the results {file_id}"),
             self._client.files.with_streaming_response.content(file_id) as response,
         ):
             for chunk in response.iter_bytes(_CHUNK):

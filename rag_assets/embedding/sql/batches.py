@@ -255,7 +255,8 @@ def waiting_texts(
     count, due = one(
         connection.execute(
             """
-            SELECT count(*), max(coalesce(due_at, prepared_at + interval '24 hours'))
+            SELECT count(*), max(coalesce(due_at,
+                          coalesce(submitting_at, prepared_at) + interval '24 hours'))
               FROM embedding_batch_texts t JOIN embedding_batches b USING (batch_id)
              WHERE t.space_id = %s AND t.text_hash = ANY(%b::bytea[])
             """,
@@ -278,7 +279,10 @@ def tokens_enqueued(connection: Connection, key_name: str) -> int:
 
 
 def mark(connection: Connection, batch_id: int, **values: object) -> None:
-    """Set columns of a batch; a value of ``"now"`` for a time is the database's."""
+    """Set columns of an open batch; a value of ``"now"`` for a time is the database's.
+
+    One that is closed stays so: another process may have asked the provider before it was.
+    """
     assigned = [
         sql.SQL("{} = {}").format(
             sql.Identifier(name),
@@ -287,9 +291,9 @@ def mark(connection: Connection, batch_id: int, **values: object) -> None:
         for name, value in values.items()
     ]
     connection.execute(
-        sql.SQL("UPDATE embedding_batches SET {} WHERE batch_id = %(batch_id)s").format(
-            sql.SQL(", ").join(assigned)
-        ),
+        sql.SQL(
+            "UPDATE embedding_batches SET {} WHERE batch_id = %(batch_id)s AND closed_at IS NULL"
+        ).format(sql.SQL(", ").join(assigned)),
         {**values, "batch_id": batch_id},
     )
 
@@ -299,8 +303,8 @@ def postpone(connection: Connection, batch_id: int, why: str) -> None:
     connection.execute(
         """
         UPDATE embedding_batches
-           SET (state, token, key_name, provider_id, submitting_at, ended_at, message, prepared_at)
-             = ('prepared', gen_random_uuid(), NULL, NULL, NULL, NULL, %s, now())
+           SET (state, token, key_name, provider_id, submitting_at, ended_at, due_at, message)
+             = ('prepared', gen_random_uuid(), NULL, NULL, now(), NULL, NULL, %s)
          WHERE batch_id = %s
         """,
         (why, batch_id),

@@ -36,11 +36,21 @@ def begin_wait(
     run_id: str,
     options: Mapping[str, object],
 ) -> None:
-    """Have the sensor go on with a version; one that waits already keeps its run and choices."""
+    """Have the sensor go on with a version.
+
+    One that waits already keeps its run and choices, but for a lower limit: the limit of a trial
+    would leave unpublished what a whole run has paid for.
+    """
     connection.execute(
         """
-        INSERT INTO embedding_waits (space_id, version_code, run_id, options)
-        VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING
+        INSERT INTO embedding_waits AS w (space_id, version_code, run_id, options)
+        VALUES (%s, %s, %s, %s) ON CONFLICT (space_id, version_code) DO UPDATE SET options
+            = w.options - 'limit'
+           || CASE WHEN w.options ? 'limit' AND EXCLUDED.options ? 'limit'
+                   THEN jsonb_build_object('limit', greatest((w.options ->> 'limit')::bigint,
+                                                    (EXCLUDED.options ->> 'limit')::bigint))
+                   ELSE '{}'::jsonb END
+         WHERE w.options ->> 'mode' = EXCLUDED.options ->> 'mode'
         """,
         (space.space_id, version_code, run_id, Jsonb(dict(options))),
     )
@@ -69,7 +79,7 @@ def waits(connection: Connection, spaces: Sequence[int], before: datetime) -> tu
                EXISTS (SELECT FROM embedding_batches b
                         WHERE (b.space_id, b.version_code) = (w.space_id, w.version_code)
                           AND (b.state = 'ended' OR b.state = 'prepared'
-                               AND b.prepared_at < %(before)s))
+                               AND coalesce(b.submitting_at, b.prepared_at) < %(before)s))
                OR NOT EXISTS (SELECT FROM embedding_batch_texts t
                                 JOIN verses v ON v.text_hash = t.text_hash
                                WHERE t.space_id = w.space_id AND v.version_code = w.version_code)
