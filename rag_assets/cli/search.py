@@ -72,14 +72,18 @@ def search_command(
             documents=tuple(document) if document else None,
             context=context,
         )
-        try:
-            result = search_text(open_database(settings), settings, query, request)
-        except RequestError as error:
-            raise _with_its_folder(error, settings) from None
+        result = _searched(settings, query, request)
     if as_json:
         show_json(result)
-        return
-    show_hits(result, query, full=full)
+    else:
+        show_hits(result, query, full=full)
+
+
+def _searched(settings: Settings, query: str, request: SearchRequest) -> SearchResult:
+    try:
+        return search_text(open_database(settings), settings, query, request)
+    except RequestError as error:
+        raise _with_its_folder(error, settings) from None
 
 
 def _with_its_folder(error: RequestError, settings: Settings) -> RequestError:

@@ -48,8 +48,8 @@ def choose(
     if not (available or has_batches)(settings):
         if requests == "batch":
             raise ConfigurationError(
-                "the provider has no batches, or none for this key: use `--requests live` or `auto`;"
-                " for the backfill, RAG_BACKFILL_REQUESTS"
+                "the provider has no batches, or none for this key: use `--requests live` or "
+                "`auto`; for the backfill, RAG_BACKFILL_REQUESTS"
             )
         return Choice(False, "live: the provider has no batches")
     return Choice(True, f"by batch: {count(texts, 'text')} that can wait a day, at half the price")
