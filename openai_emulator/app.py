@@ -229,8 +229,9 @@ class Admin:
         return JSONResponse(self._state.ledger.stats(time.process_time()).as_json())
 
     async def reset(self, _: Request) -> Response:
-        """POST: forget counts and faults."""
+        """POST: forget counts, faults and batches."""
         self._state.reset()
+        self._batches.forget()
         return Response(status_code=204)
 
     async def faults(self, request: Request) -> Response:
