@@ -191,7 +191,7 @@ def test_a_broken_file_names_itself_its_line_and_its_reason(name: str, folder_of
         ({".hidden": "x", "version.toml": "x"}, "", None, "the folder holds no source file"),
         ({"BookNames.xml": "<BookNames/>"}, "", None, "only companion files"),
         ({"a.usfm": samples.USFM, "b.usx": samples.USX}, "", None, "mixes formats"),
-        ({"a.usfm": samples.USFM, "notes.txt": "hello"}, "notes.txt", None, "no format that is"),
+        ({"a.usfm": samples.USFM, "notes.txt": "hello"}, "notes.txt", None, "not a known format"),
         ({"a.usfm": samples.USFM, "b.usfm": "\\id GEN\n"}, "b.usfm", None, "GEN holds no verse"),
         ({"00.usfm": "\\id FRT\n\\p Preface"}, "", None, "no text in any verse"),
         (

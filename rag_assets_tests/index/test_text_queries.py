@@ -424,7 +424,7 @@ def test_text_queries_are_paid_for_once(
             scopes = rows_by_scope(connection, table)
             asked = golden_queries(connection, settings, table, scopes, {"EN_A": "en"})
             sampled = sampled_queries(connection, settings, table, scopes, half=TUNING)
-            return embedded(connection, settings, table, asked, sampled)
+            return embedded(connection, settings, table, asked, sampled, Silent())
 
     emulator.reset()
     first = drawn()
