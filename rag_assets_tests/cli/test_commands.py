@@ -119,7 +119,7 @@ def test_removing_deletes_the_data_and_leaves_the_files(run: Run, workplace: Pat
     [
         (("bible", "add", "naa", "x"), {}, "is not a version code"),
         (("bible", "add", "EN_X", "nowhere"), {}, "there is no file or folder nowhere"),
-        (("bible", "add", "EN_SAMPLE", "bibles"), {}, "exists already"),
+        (("bible", "add", "EN_SAMPLE", "bibles"), {}, "already exists"),
         (("bible", "embed", "EN_NONE"), {}, "no folder for version EN_NONE"),
         (("bible", "remove", "EN_NONE"), {}, "is not in the database"),  # before it asks
         (("search", " "), {}, "the query is empty"),
