@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rag_assets.bible.model import BibleText, Verse
 from rag_assets.bible.reader import read_bible
+from rag_assets.bible.versions import VersionDeclaration
 
 ROOT = Path(__file__).resolve().parents[1]
 KJV = ROOT.parent / "shared" / "data" / "bibles" / "EN_KJV" / "osis"
@@ -32,6 +33,12 @@ def workload(count: int = VERSES) -> BibleText:
         for place in range(count)
     )
     return BibleText("made", verses, count, ())
+
+
+def declared(code: str) -> VersionDeclaration:
+    """What a version's ``version.toml`` says; its language is in its code."""
+    language = code[:2].lower()
+    return VersionDeclaration(code, language, "benchmark", ai_allowed=True, enabled_for_rag=True)
 
 
 def write_texts(bible: BibleText, path: Path) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.workload import ROOT, SAMPLE
+from benchmarks.workload import ROOT, SAMPLE, declared
 from rag_assets.bible.intake import add_version
 from rag_assets.bible.limits import reading_limits
-from rag_assets.bible.versions import VersionDeclaration
 from rag_assets.settings.model import Settings
 
 _BIBLES = ROOT.parent / "shared" / "data" / "bibles"
@@ -36,14 +35,7 @@ def sources(*, smoke: bool) -> list[Source]:
 
 def add(settings: Settings, source: Source) -> int:
     """Copy a version into the folder, as ``rag-assets bible add`` does; return its verses."""
-    declaration = VersionDeclaration(
-        name=source.code,
-        language=source.code[:2].lower(),
-        licence="benchmark",
-        ai_allowed=True,
-        enabled_for_rag=True,
-    )
     limits = reading_limits(settings)
     return add_version(
-        settings.rag_bibles_dir, source.code, source.path, declaration, limits
+        settings.rag_bibles_dir, source.code, source.path, declared(source.code), limits
     ).verses

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.index.bench import RUN_ID, Bench, say
 from benchmarks.index.corpus import Corpus
 from benchmarks.retrieve.released import fill_verses
-from benchmarks.workload import ROOT, SAMPLE
+from benchmarks.workload import ROOT, SAMPLE, declared
 from rag_assets.bible.embed_verses import EmbedOptions
 from rag_assets.bible.embed_versions import embed_spaces
 from rag_assets.bible.intake import add_version
@@ -28,7 +28,7 @@ from rag_assets.bible.model import Verse
 from rag_assets.bible.reader import read_bible
 from rag_assets.bible.sandbox import read_version
 from rag_assets.bible.sql.verses import load_verses
-from rag_assets.bible.versions import VersionDeclaration, find_version_folder, read_declaration
+from rag_assets.bible.versions import find_version_folder, read_declaration
 from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.tables import VectorTable
@@ -98,13 +98,7 @@ def add_lexical(settings: Settings, sources: Sequence[Source], verses: int | Non
     """
     limits = reading_limits(settings)
     for source in sources:
-        declaration = VersionDeclaration(
-            name=source.code,
-            language=source.code[:2].lower(),
-            licence="benchmark",
-            ai_allowed=True,
-            enabled_for_rag=True,
-        )
+        declaration = declared(source.code)
         if not source.variation and verses is None:
             add_version(settings.rag_bibles_dir, source.code, source.path, declaration, limits)
             continue
