@@ -8,7 +8,7 @@ import typer
 
 from rag_assets.cli.commands import Commands
 from rag_assets.cli.opening import corpus_connection
-from rag_assets.cli.options import COUNT, within
+from rag_assets.cli.options import within
 from rag_assets.cli.output import (
     Json,
     errors_as_sentences,
@@ -33,6 +33,15 @@ from rag_assets.vectors.sql.spaces import space_spec
 from rag_assets.vectors.sql.tables import Corpus, VectorTable
 
 app = Commands(help="The vector index: status, build.\n\n```\nrag-assets index status\n```")
+
+
+Dim = Annotated[
+    int | None,
+    typer.Option(
+        **within("rag_embedding_small_dimensions"),
+        help="Build only if the vectors have this dimension.",
+    ),
+]
 
 
 @app.command()
@@ -76,9 +85,7 @@ def build(
     precision: Annotated[
         str | None, typer.Option(help="Type of the index: vector or halfvec.")
     ] = None,
-    dim: Annotated[
-        int | None, typer.Option(**COUNT, help="Build only if the vectors have this dimension.")
-    ] = None,
+    dim: Dim = None,
     alter_dim: Annotated[
         bool,
         typer.Option(

@@ -46,6 +46,7 @@ def read_judged(folder: Path, split: str) -> tuple[JudgedQuery, ...]:
     :param split: of BEIR's judgments: ``qrels/SPLIT.tsv``.
     :raises ConfigurationError: a file is missing or wrong, or no query is judged.
     """
+    _check_folder(folder)
     grades: dict[str, dict[str, int]] = {}
     for query, document, grade in _judgments(_judgment_file(folder, split)):
         grades.setdefault(query, {})[document] = grade
@@ -67,6 +68,7 @@ def write_documents(folder: Path, into: Path) -> int:
 
     :raises ConfigurationError: there are no documents, or one cannot be read or written.
     """
+    _check_folder(folder)
     count = 0
     try:
         into.mkdir(parents=True, exist_ok=True)
@@ -79,6 +81,11 @@ def write_documents(folder: Path, into: Path) -> int:
     if not count:
         raise ConfigurationError(f"{folder} has no documents: corpus.jsonl, *.trec or *.sgml")
     return count
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ConfigurationError(f"there is no folder {folder}")
 
 
 def file_name(key: str) -> str:

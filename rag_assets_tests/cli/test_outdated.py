@@ -43,6 +43,7 @@ def test_an_outdated_option_names_the_present_one(
         ("index build --maintenance-work-mem 99999999GB", "from 64kB to 2047GB"),
         ("index build --precision bit", "precision 'bit' is unknown"),
         ("index build --alter-dim", "--alter-dim needs the dimension"),
+        ("index build --dim 99999", "must be at most 4000"),
         (
             "index build --dim 384 --alter-dim",
             "`rag-assets space change --set RAG_EMBEDDING_SMALL_DIMENSIONS=384`",

@@ -120,3 +120,8 @@ def test_missing_files_are_named(beir: Path, tmp_path: Path) -> None:
         read_judged(tmp_path, "test")
     with pytest.raises(ConfigurationError, match="has no documents"):
         write_documents(tmp_path, tmp_path / "inbox")
+    nowhere = tmp_path / "nowhere"
+    with pytest.raises(ConfigurationError, match="there is no folder"):
+        read_judged(nowhere, "test")
+    with pytest.raises(ConfigurationError, match="there is no folder"):
+        write_documents(nowhere, tmp_path / "inbox")
