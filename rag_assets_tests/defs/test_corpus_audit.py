@@ -110,6 +110,7 @@ BESIDE: dict[str, set[str]] = {
 BESIDE_REPAIRED: dict[str, set[str]] = {
     "file_without_document": {"documents"},
     "released_rows_changed": {"releases", "release_spaces", "released_rows", "check_results",
+                              "release_texts", "text_languages", "text_statistics", "text_terms",
                               "index_decisions", "verse_embeddings_s1", "code_sets", "code_parts",
                               "verse_codes_c1", "chunk_codes_c2", "query_embeddings"},
 }  # fmt: skip
