@@ -11,7 +11,7 @@ import asyncio
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -70,11 +70,12 @@ def open_api(settings: Settings, name: str | None = None) -> Iterator[tuple[Batc
     # Late: importing openai takes half a second that most commands need not wait for.
     from rag_assets.embedding.providers.batch_api import BatchApi  # noqa: PLC0415
 
-    with BatchApi(
+    api = BatchApi(
         base_url=settings.openai_base_url,
         key=keys[chosen],
         timeout_s=settings.rag_embedding_timeout_s,
-    ) as api:
+    )
+    with closing(api):
         yield api, chosen
 
 

@@ -12,7 +12,6 @@ from rag_assets.defs.index.assets import (
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.errors import RagAssetsError
 from rag_assets.index.quality import Quality, measure_quality
-from rag_assets.progress import LogLines
 
 
 @dg.asset(
@@ -32,11 +31,11 @@ def retrieval_quality(
     With RAG_QUALITY_FLOOR, the gate requires this nDCG@10. Without it, a failed measurement is
     reported, but does not prevent a release in the same run.
     """
-    progress = corpus.progress or LogLines(context.log.info)
     try:
-        measured = measure_quality(
-            corpus.database, corpus.settings, run_id=context.run.run_id, progress=progress
-        )
+        with corpus.reporting(context.log.info) as progress:
+            measured = measure_quality(
+                corpus.database, corpus.settings, run_id=context.run.run_id, progress=progress
+            )
     except RagAssetsError as error:
         if corpus.settings.rag_quality_floor is not None:
             raise

@@ -12,7 +12,6 @@ from rag_assets.defs.operations.partition_status import correct_partitions, untr
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.run_config import RunConfig
 from rag_assets.defs.run_log import run_log
-from rag_assets.progress import LogLines
 from rag_assets.vectors.prices import dollars
 
 
@@ -67,7 +66,7 @@ def corpus_audit(
         return True
 
     wanted = corpus.settings.rag_audit_repair if config.repair is None else config.repair
-    with run_log():
+    with run_log(), corpus.reporting(context.log.info) as progress:
         report = run_audit(
             corpus.database,
             corpus.settings,
@@ -75,7 +74,7 @@ def corpus_audit(
             status=status_of(context.instance, corpus),
             approve=approve if wanted else None,
             sample=config.sample,
-            progress=corpus.progress or LogLines(context.log.info),
+            progress=progress,
         )
     for one in report.differences:
         context.log.warning(str(one))

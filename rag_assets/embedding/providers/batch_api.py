@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 from openai.types import Batch
 
@@ -78,7 +77,7 @@ def _explained(key: str, what: str) -> Iterator[None]:
 
 
 class BatchApi:
-    """One key's batches; a context manager.
+    """One key's batches, until it is closed.
 
     Its methods raise :class:`rag_assets.errors.RagAssetsError`, as a request for embeddings does.
     """
@@ -87,15 +86,8 @@ class BatchApi:
         self._client = open_client(base_url=base_url, key=key, timeout_s=timeout_s)
         self._key = key
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close its connections."""
         self._client.close()
 
     def supported(self) -> bool:
