@@ -30,7 +30,6 @@ from rag_assets_tests.defs.test_queue_recovery import (
     MakeTicks,
     Ticks,
     make_ticks,
-    postgres_instance,
     slack,
 )
 from rag_assets_tests.documents.queued import queue, take
@@ -45,10 +44,10 @@ AFTER_ITS_CHANCE = 31
 
 
 @pytest.fixture
-def ticks(make_ticks: MakeTicks, postgres_instance: dg.DagsterInstance) -> Ticks:
+def ticks(make_ticks: MakeTicks, instance_beside: dg.DagsterInstance) -> Ticks:
     """Ticks of a recovery that reads Dagster's database, with failures of the provider."""
     made = make_ticks(rag_dagster_database=None, rag_embedding_max_retries=0)
-    return replace(made, instance=postgres_instance)
+    return replace(made, instance=instance_beside)
 
 
 @contextmanager

@@ -28,7 +28,6 @@ from rag_assets_tests.defs.test_queue_recovery import (  # noqa: F401
     MakeTicks,
     Ticks,
     make_ticks,
-    postgres_instance,
     slack,
 )
 from rag_assets_tests.documents.queued import queue
@@ -42,10 +41,10 @@ INCIDENTS = "SELECT state, cause, evidence ->> 'subject', failed_jobs FROM incid
 @pytest.fixture
 def ticks(
     make_ticks: MakeTicks,  # noqa: F811
-    postgres_instance: dg.DagsterInstance,  # noqa: F811
+    instance_beside: dg.DagsterInstance,
 ) -> Ticks:
     """Ticks of a recovery that reads Dagster's own database."""
-    return replace(make_ticks(rag_dagster_database=None), instance=postgres_instance)
+    return replace(make_ticks(rag_dagster_database=None), instance=instance_beside)
 
 
 @pytest.fixture

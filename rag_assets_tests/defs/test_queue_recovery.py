@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,33 +224,18 @@ def test_documents_of_a_dead_run_are_collected_and_the_run_is_ended(
     ]
 
 
-@pytest.fixture
-def postgres_instance(
-    database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[dg.DagsterInstance]:
-    """Dagster as it is deployed: its state beside the corpus."""
-    monkeypatch.setenv("RAG_DATABASE_URL", database.conninfo)
-    monkeypatch.chdir(tmp_path)  # dagster.yaml's folders are relative
-    shutil.copy(ROOT / "dagster.yaml", tmp_path)
-    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
-        yield instance
-    with database.named("postgres").connect(autocommit=True) as connection:
-        beside = sql.Identifier(f"{database.name}_dagster")
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(beside))
-
-
 def test_a_killed_run_is_recorded_once_with_its_signal_and_is_the_cause(
-    make_ticks: MakeTicks, postgres_instance: dg.DagsterInstance
+    make_ticks: MakeTicks, instance_beside: dg.DagsterInstance
 ) -> None:
     ticks = make_ticks(rag_dagster_database=None)
-    ticks.instance = postgres_instance
+    ticks.instance = instance_beside
     killed, failed = ticks.started(), ticks.started("rag_large_docs")
     words = get_run_crash_explanation(f"Run execution process for {killed}", exit_code=-9)
     for run_id, message in ((killed, words), (failed, "Step worker is done")):
-        run = postgres_instance.get_run_by_id(run_id)
+        run = instance_beside.get_run_by_id(run_id)
         assert run is not None
-        postgres_instance.report_engine_event(message, run)
-        postgres_instance.report_run_failed(run)
+        instance_beside.report_engine_event(message, run)
+        instance_beside.report_run_failed(run)
     for _ in range(2):
         ticks.tick()
     kept = ticks.rows("SELECT run_id, lane, status, fault FROM ended_runs")
