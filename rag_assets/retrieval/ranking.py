@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rag_assets.retrieval.confinement import primary
 from rag_assets.retrieval.fusion import TEXT_WEIGHT, fuse, group
 from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.request import SearchRequest
@@ -61,7 +62,7 @@ def hits_of(request: SearchRequest, results: Sequence[Found]) -> tuple[tuple[Hit
             for place, found in enumerate(results)
             for row, share in found.shares.items()
         }
-        order = fuse(distances, shares, weight=_weight(request, results[0].side))
+        order = fuse(distances, shares, weight=_weight(request, results))
     else:
         order = sorted(distances, key=lambda row: (distances[row], row))
     chosen, below = _choose(request, order, distances, passages, results)
@@ -89,10 +90,19 @@ def why_fewer_hits(request: SearchRequest, count: int, below: int) -> str:
     return "nothing else matches"
 
 
-def _weight(request: SearchRequest, side: AnySide) -> float:
-    """What the words count beside the vectors."""
-    released = TEXT_WEIGHT if side.text.weight is None else side.text.weight
-    return released if request.text_weight is None else request.text_weight
+def _weight(request: SearchRequest, results: Sequence[Found]) -> Callable[[Row], float]:
+    """What the words count beside the vectors: by the request, or by the release."""
+    if (given := request.text_weight) is not None:
+        return lambda _: given
+
+    def released(row: Row) -> float:
+        found = results[row[0]]
+        text = found.side.text
+        if text.weight is not None:
+            return text.weight
+        return text.weights.get(primary(found.passages[row[1]].language), TEXT_WEIGHT)
+
+    return released
 
 
 def _choose(

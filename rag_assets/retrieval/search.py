@@ -111,14 +111,12 @@ def _searched(
     timeout_ms: int,
 ) -> SearchResult:
     started = time.perf_counter()
-    sides = sides_of(connection, request, served, timeout_ms=timeout_ms)
     deeper = 1
     while True:
-        results = [
-            _search_side(connection, settings, request, side, vector, large_vector,
-                  depth=deeper * _depth(request, side), timeout_ms=timeout_ms)
-            for side in sides
-        ]  # fmt: skip
+        results = candidates(
+            connection, settings, served, request, vector, large_vector,
+            deeper=deeper, timeout_ms=timeout_ms,
+        )  # fmt: skip
         hits, below = hits_of(request, results)
         if len(hits) >= request.top_k or below or not may_find_more(request, results):
             break
@@ -132,6 +130,29 @@ def _searched(
         search_ms=(time.perf_counter() - started) * 1000,
         documents_plan=others[0] if others else None,
     )
+
+
+def candidates(
+    connection: Connection,
+    settings: Settings,
+    served: Served,
+    request: SearchRequest,
+    vector: NDArray[np.float32],
+    large_vector: NDArray[np.float32] | None = None,
+    *,
+    deeper: int = 1,
+    timeout_ms: int = 0,
+) -> list[Found]:
+    """What each corpus has for a request, to be ranked by :func:`hits_of`.
+
+    :param deeper: how many times as many rows as the hits probably take.
+    :raises RequestError: as for :func:`search`.
+    """
+    return [
+        _search_side(connection, settings, request, side, vector, large_vector,
+                     depth=deeper * _depth(request, side), timeout_ms=timeout_ms)
+        for side in sides_of(connection, request, served, timeout_ms=timeout_ms)
+    ]  # fmt: skip
 
 
 def _with_neighbours(
