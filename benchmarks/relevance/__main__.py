@@ -36,7 +36,9 @@ from benchmarks.relevance.vectors import Kind, kinds
 from rag_assets.bible.model import BibleText, Verse
 from rag_assets.bible.sql.verses import load_verses
 from rag_assets.bible.versions import VersionDeclaration
+from rag_assets.index.text_weights import pairs_of, scores_of, weights_of
 from rag_assets.postgres.database import Connection, Database
+from rag_assets.retrieval.fusion import TEXT_WEIGHT
 from rag_assets.retrieval.measures import MEASURES, Measures, mean, means, measures
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.released import Served, served_on_trial
@@ -130,7 +132,9 @@ class _Run:
 
     def report(self, count: int) -> Report:
         rows = []
-        for asked in query_sets(self._texts, self._verses, count, self._kind.embedded):
+        sets = list(query_sets(self._texts, self._verses, count, self._kind.embedded))
+        self._release(sets)
+        for asked in sets:
             for row in self._asked(asked):
                 say(" | ".join(row))  # a run may last hours
                 rows.append(row)
@@ -146,6 +150,29 @@ class _Run:
             ),
             rows,
         )
+
+    def _release(self, sets: Sequence[QuerySet]) -> None:
+        """Load what the sets search, and measure what words count, as a release would."""
+        codes = [code for code in dict.fromkeys(asked.version for asked in sets)
+                 if self._searched(self._kind, code) is not None]  # fmt: skip
+        if not codes:
+            return
+        targets = [self._served[self._kind.name, code].target for code in codes]
+        target = replace(
+            targets[0], scopes={c: n for one in targets for c, n in one.scopes.items()}
+        )
+        with self._database.connect(autocommit=True) as connection:
+            prepare_connection(connection)
+            served = served_on_trial(connection, target)
+            served = replace(served, text=ReleasedText(_statistics(connection, codes)))
+            pairs = pairs_of(target.scopes, served.languages)
+            scores = scores_of(connection, self._settings, served, pairs)
+        weights = weights_of(scores, served.languages)
+        say(f"{self._kind.name}: words count {weights or TEXT_WEIGHT}")
+        for code in codes:
+            of = self._served[self._kind.name, code]
+            text = replace(of.text, weights=weights)
+            self._served[self._kind.name, code] = replace(of, text=text)
 
     def _asked(self, asked: QuerySet) -> Iterator[tuple[str, ...]]:
         vectors = self._kind.queries(asked)
@@ -243,12 +270,16 @@ class _Run:
         )
         table = bible_table(register_space(connection, chosen, "small"))
         _copy(connection, table, code, verses, vectors)
-        row = connection.execute(
-            "SELECT collect_text_statistics('bible', %s)", ([code],)
-        ).fetchone()
-        assert row is not None
         target = Target(table, {code: len(verses)}, None, table.space.spec.precision, None)
-        return replace(served_on_trial(connection, target), text=ReleasedText(row[0]))
+        return replace(
+            served_on_trial(connection, target), text=ReleasedText(_statistics(connection, [code]))
+        )
+
+
+def _statistics(connection: Connection, codes: Sequence[str]) -> int:
+    row = connection.execute("SELECT collect_text_statistics('bible', %s)", (codes,)).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _verse(key: str, text: str) -> Verse:

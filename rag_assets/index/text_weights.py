@@ -96,11 +96,7 @@ def measure_text_weights(
             return TextWeights(recorded_weights(connection, table), {})
         with on_trial(connection, settings, found[:1]) as served:
             progress.say(f"measuring what words count, with {len(pairs)} pairs of versions")
-            scores = {
-                pair: one
-                for pair in pairs
-                if (one := _scores(connection, settings, served, pair, len(pairs)))
-            }
+            scores = scores_of(connection, settings, served, pairs)
         weights = weights_of(scores, tags)
         record_weights(connection, table, weights, languages=languages, run_id=run_id)
     ndcg = {pair: {w: mean(of) for w, of in one.items()} for pair, one in scores.items()}
@@ -125,6 +121,18 @@ def pairs_of(scopes: Mapping[str, int], languages: Mapping[str, str]) -> tuple[P
             origins = [*foreign[:_OTHER_LANGUAGES], *others[:1]]
             pairs += [Pair(origin, largest) for origin in origins]
     return tuple(pairs)
+
+
+def scores_of(
+    connection: Connection, settings: Settings, served: Served, pairs: Sequence[Pair]
+) -> dict[Pair, Scores]:
+    """The scores of the pairs that have enough verses in common.
+
+    :param connection: is prepared for vectors.
+    """
+    count = min(_QUERIES, _BUDGET // max(1, len(pairs)))
+    found = {pair: _scores(connection, settings, served, pair, count) for pair in pairs}
+    return {pair: one for pair, one in found.items() if len(one[VECTORS]) >= _FEWEST}
 
 
 def weights_of(scores: Mapping[Pair, Scores], languages: Mapping[str, str]) -> dict[str, float]:
@@ -178,15 +186,13 @@ def _differences(scores: Scores, weight: float, than: float) -> list[float]:
 
 
 def _scores(
-    connection: Connection, settings: Settings, served: Served, pair: Pair, pairs: int
-) -> Scores | None:
-    """nDCG@10 by weight; ``None`` if the versions have too few verses in common."""
+    connection: Connection, settings: Settings, served: Served, pair: Pair, count: int
+) -> Scores:
     found: dict[float, list[float]] = {weight: [] for weight in WEIGHTS}
-    count = min(_QUERIES, _BUDGET // pairs)
     for request, results, wanted in _asked(connection, settings, served, pair, count):
         for weight, of in found.items():
             of.append(_ndcg(replace(request, text_weight=weight), results, wanted))
-    return found if len(found[VECTORS]) >= _FEWEST else None
+    return found
 
 
 def _asked(

@@ -46,8 +46,9 @@ def retrieval_quality(
         if corpus.settings.rag_quality_floor is not None:
             raise
         context.log.warning(f"the golden queries were not asked: {error}")
-        not_measured = {"not_measured": dg.MetadataValue.text(str(error))}
-        return dg.MaterializeResult(metadata=_of_weights(weights) | not_measured)
+        shown = _of_weights(weights)
+        shown["not_measured"] = dg.MetadataValue.text(str(error))
+        return dg.MaterializeResult(metadata=shown)
     return dg.MaterializeResult(metadata=_of_weights(weights) | _metadata(measured))
 
 
