@@ -60,7 +60,7 @@ bench: $(VENV)/.installed-dev .venv-peers/.installed ## the benchmark table, our
 
 # Two at a time: each waits for its own servers for most of it. The soak judges errors: alone.
 bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the others
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(SMOKES)
+	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target $(SMOKES)
 	@$(BIN)/python -m benchmarks.retrieve.soak --minutes 0.1
 
 SMOKES := $(addprefix smoke-,documents retrieve bible_embeddings batches operations index documents.scan \
