@@ -24,6 +24,7 @@ from rag_assets.retrieval.search import search_texts
 from rag_assets.settings.model import load_settings
 from rag_assets.visible import count
 
+_AROUND = 150
 BATCH = 1000
 """Queries of a collection that are embedded together."""
 
@@ -189,4 +190,11 @@ def _propose(number: int, seed: int, *, as_json: bool) -> None:
 def _as_toml(proposal: Proposal) -> str:
     fields = {"language": proposal.language, "text": proposal.text, "expected": [proposal.expected]}
     lines = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items())
-    return "\n".join((f"# {proposal.passage}", "[[query]]", *lines, ""))
+    return "\n".join((f"# {_around(proposal)}", "[[query]]", *lines, ""))
+
+
+def _around(proposal: Proposal) -> str:
+    """The passage, to reword its words by; of a long one, what surrounds them."""
+    text, at = proposal.passage, proposal.passage.find(proposal.text)
+    start, end = max(0, at - _AROUND), at + len(proposal.text) + _AROUND
+    return f"{'… ' if start else ''}{text[start:end].strip()}{' …' if end < len(text) else ''}"
