@@ -119,7 +119,7 @@ def of_queue(queue: QueueFigures) -> Iterator[Metric]:
     )
     yield single(
         "rag_watches",
-        "Connected processes of `rag-assets watch`; without one, documents wait for ticks.",
+        "Connected processes of rag-assets watch; without one, documents wait for ticks.",
         queue.watches,
     )
     yield gauge(
