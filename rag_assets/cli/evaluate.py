@@ -10,12 +10,21 @@ from typing import Annotated
 
 import typer
 
-from rag_assets.cli.options import Collapse, Hybrid, Rerank, TextWeight, TopK, Versions
+from rag_assets.cli.options import (
+    Collapse,
+    CrossEncoder,
+    Hybrid,
+    Rerank,
+    TextWeight,
+    TopK,
+    Versions,
+)
 from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_record, show_table
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.proposals import Proposal, propose_queries
 from rag_assets.postgres.database import open_database
 from rag_assets.retrieval.beir import named_by_id, read_judged, write_documents
+from rag_assets.retrieval.cross_encoder import is_wanted
 from rag_assets.retrieval.evaluation import Evaluated, evaluated, evaluation_summary, name_of
 from rag_assets.retrieval.golden_file import read_golden_queries
 from rag_assets.retrieval.measures import means, measures
@@ -62,6 +71,7 @@ def evaluate(
     hybrid: Hybrid = False,
     text_weight: TextWeight = None,
     rerank: Rerank = False,
+    cross_encoder: CrossEncoder = None,
     collapse: Collapse = False,
     as_json: Json = False,
 ) -> None:
@@ -95,6 +105,7 @@ def evaluate(
             hybrid=hybrid,
             text_weight=text_weight,
             collapse=collapse,
+            cross_encoder=is_wanted(load_settings(), cross_encoder, "a query each"),
         )
         if file is not None:
             _evaluate_file(file, request, as_json=as_json)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.errors import RequestError
+from rag_assets.interrupts import run_async
 from rag_assets.postgres.database import Connection, Database
+from rag_assets.retrieval.cross_encoder import CrossEncoder, Reranking, with_candidates
 from rag_assets.retrieval.fusion import TEXT_DEPTH
 from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.plan import choose_plan
@@ -19,8 +21,8 @@ from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.retrieval.ranking import Found, hits_of, may_find_more, why_fewer_hits
 from rag_assets.retrieval.released import Served, served_now
 from rag_assets.retrieval.request import SearchRequest
+from rag_assets.retrieval.showing import shown
 from rag_assets.retrieval.sides import AnySide, sides_of
-from rag_assets.retrieval.sql.chunks import neighbours
 from rag_assets.retrieval.sql.full_text import Matches, matches
 from rag_assets.retrieval.words import take_apart
 from rag_assets.settings.model import Settings
@@ -40,6 +42,7 @@ class SearchResult:
     :param plan: how the corpus was read; the Bible if both were searched.
     :param why_fewer: why there are fewer than ``top_k`` hits; empty if there are not.
     :param documents_plan: how the documents were read, if both corpora were searched.
+    :param reranking: what became of re-ranking by a cross-encoder; ``None`` without one.
     """
 
     hits: tuple[Hit, ...]
@@ -49,6 +52,7 @@ class SearchResult:
     search_ms: float
     embedding_ms: float = 0.0
     documents_plan: SearchPlan | None = None
+    reranking: Reranking | None = None
 
     @property
     def plan_name(self) -> str:
@@ -125,30 +129,13 @@ def _searched(
         deeper *= 4
     plan, *others = [found.plan for found in results]
     return SearchResult(
-        hits=_with_neighbours(connection, request, hits, timeout_ms),
+        hits=shown(connection, request, hits, timeout_ms),
         release_id=served.release_id,
         plan=plan,
         why_fewer=why_fewer_hits(request, len(hits), below),
         search_ms=(time.perf_counter() - started) * 1000,
         documents_plan=others[0] if others else None,
     )
-
-
-def _with_neighbours(
-    connection: Connection, request: SearchRequest, hits: tuple[Hit, ...], timeout_ms: int
-) -> tuple[Hit, ...]:
-    """The hits of documents with the passages around them, where they are asked for."""
-    places = [(hit.document.key, hit.document.position) for hit in hits if hit.document]
-    if not request.context or not places:
-        return hits
-    found = iter(neighbours(connection, places, request.context, timeout_ms=timeout_ms))
-    with_neighbours = []
-    for hit in hits:
-        if hit.document is not None:
-            before, after = next(found)
-            hit = replace(hit, document=replace(hit.document, before=before, after=after))  # noqa: PLW2901
-        with_neighbours.append(hit)
-    return tuple(with_neighbours)
 
 
 def search_text(
@@ -186,13 +173,32 @@ def search_texts(
         if served.large_space is not None and any(request.rerank for request in requests):
             large = list(embed_queries(settings, served.large_space.spec, texts))
         embedding_ms = (time.perf_counter() - started) * 1000
-        return tuple(
+        found = [
             replace(
-                search(connection, settings, served, request, vector, large_vector=large_vector),
+                search(connection, settings, served, with_candidates(settings, request), vector,
+                       large_vector=large_vector),
                 embedding_ms=embedding_ms,
             )
             for request, vector, large_vector in zip(requests, vectors, large, strict=True)
-        )
+        ]  # fmt: skip
+    return run_async(_reranked_all(settings, requests, found))
+
+
+async def reranked(
+    encoder: CrossEncoder, request: SearchRequest, found: SearchResult
+) -> SearchResult:
+    """The result of a request, of what was found for it ``with_candidates``."""
+    hits, reranking = await encoder.rank(request, found.hits)
+    why_fewer = found.why_fewer if len(hits) < request.top_k else ""
+    return replace(found, hits=hits, reranking=reranking, why_fewer=why_fewer)
+
+
+async def _reranked_all(
+    settings: Settings, requests: Sequence[SearchRequest], found: Sequence[SearchResult]
+) -> tuple[SearchResult, ...]:
+    async with aclosing(CrossEncoder(settings)) as encoder:
+        pairs = zip(requests, found, strict=True)
+        return tuple([await reranked(encoder, request, one) for request, one in pairs])
 
 
 def _depth(request: SearchRequest, side: AnySide) -> int:

@@ -26,6 +26,7 @@ from rag_assets.api.routes.retrieve import retrieved
 from rag_assets.api.service import Service
 from rag_assets.errors import RequestError
 from rag_assets.retrieval.request import MAX_CONTEXT
+from rag_assets.retrieval.snippets import Snippets
 
 MAX_FETCHED = 500
 MAX_LISTED = 200
@@ -35,6 +36,11 @@ class SearchArguments(SimpleRequest):
     """What to search for, and how."""
 
     query: str = Field(max_length=MAX_QUERY, description="What to look for, in words.")
+    snippet: Snippets = Field(
+        "none",
+        description="Also the part of each passage that matches, or all of it, with the query's "
+        "words marked.",
+    )
 
 
 class FetchArguments(BaseModel):

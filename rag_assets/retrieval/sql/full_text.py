@@ -6,7 +6,7 @@ SearchTimeoutError when the limit is reached.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -113,6 +113,48 @@ def collect_statistics(connection: Connection, corpus: Corpus, versions: Sequenc
 def drop_statistics(connection: Connection, numbers: Sequence[int]) -> None:
     """Drop counts of words."""
     connection.execute("DELETE FROM text_statistics WHERE statistics = ANY(%s)", (list(numbers),))
+
+
+def words_in_common(
+    connection: Connection,
+    text: str,
+    words: Mapping[str, Collection[str]],
+    *,
+    timeout_ms: int = 0,
+) -> dict[str, dict[str, list[str]]]:
+    """Which of these words of passages a query contains, by language, with the query's forms.
+
+    :param text: of the query, without operators.
+    :param words: by the first part of the tag of their language.
+    """
+    pairs = [(language, word) for language, some in words.items() for word in some]
+    with limited(connection, timeout_ms):
+        rows = connection.execute(
+            """
+            WITH wanted AS MATERIALIZED (
+                SELECT language, lexeme
+                  FROM unnest(%(languages)s::text[]) AS language
+                 CROSS JOIN LATERAL unnest(
+                       text_lexemes(text_configuration(language), %(text)s, true))
+            )
+            SELECT asked.language, asked.word, array_agg(found.lexeme)
+              FROM unnest(%(of)s::text[], %(words)s::text[]) AS asked (language, word)
+             CROSS JOIN LATERAL unnest(
+                   text_lexemes(text_configuration(asked.language), asked.word, false)) AS found
+              JOIN wanted ON (wanted.language, wanted.lexeme) = (asked.language, found.lexeme)
+             GROUP BY asked.language, asked.word
+            """,
+            {
+                "languages": list(words),
+                "text": text,
+                "of": [language for language, _ in pairs],
+                "words": [word for _, word in pairs],
+            },
+        )
+    common: dict[str, dict[str, list[str]]] = {}
+    for language, word, forms in rows.fetchall():
+        common.setdefault(language, {})[word] = forms
+    return common
 
 
 def _candidates(query: Wanted, required: tuple[str, bool]) -> str:

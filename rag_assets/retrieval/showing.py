@@ -1,0 +1,68 @@
+"""What a hit shows beside its place: snippets, elements of a page, and the passages around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from rag_assets.postgres.database import Connection
+from rag_assets.retrieval.confinement import primary
+from rag_assets.retrieval.hits import Hit
+from rag_assets.retrieval.rendering import rendered
+from rag_assets.retrieval.request import SearchRequest
+from rag_assets.retrieval.snippets import Words, likely, marked, same, snippet
+from rag_assets.retrieval.sql.chunks import neighbours
+from rag_assets.retrieval.sql.full_text import words_in_common
+
+
+def shown(
+    connection: Connection, request: SearchRequest, hits: tuple[Hit, ...], timeout_ms: int
+) -> tuple[Hit, ...]:
+    """The hits with all that the request asks for."""
+    hits = _with_neighbours(connection, request, hits, timeout_ms)
+    if request.snippets == "none" and not request.elements:
+        return hits
+    words = _words(connection, request, hits, timeout_ms)
+    return tuple(_with_text(request, hit, words.get(primary(hit.language), {})) for hit in hits)
+
+
+def _with_text(request: SearchRequest, hit: Hit, words: Words) -> Hit:
+    parts = elements = None
+    if request.snippets != "none":
+        parts = (marked if request.snippets == "full" else snippet)(hit.text, words)
+    if request.elements:
+        elements = rendered(hit.text, words, markdown=hit.document is not None)
+    return replace(hit, snippet=parts, elements=elements)
+
+
+def _words(
+    connection: Connection, request: SearchRequest, hits: tuple[Hit, ...], timeout_ms: int
+) -> Mapping[str, Words]:
+    """By language, the words of the hits that are words of the query."""
+    query = request.embedded_text.replace("\0", " ")  # PostgreSQL has no such character
+    asked: dict[str, set[str]] = {}
+    for hit in hits:
+        language = primary(hit.language)
+        if some := likely(query, hit.text, language):
+            asked.setdefault(language, set()).update(some)
+    if not asked or not query.strip():
+        return {}
+    found = words_in_common(connection, query, asked, timeout_ms=timeout_ms)
+    return {language: same(words) for language, words in found.items()}
+
+
+def _with_neighbours(
+    connection: Connection, request: SearchRequest, hits: tuple[Hit, ...], timeout_ms: int
+) -> tuple[Hit, ...]:
+    """The hits of documents with the passages around them, where they are asked for."""
+    places = [(hit.document.key, hit.document.position) for hit in hits if hit.document]
+    if not request.context or not places:
+        return hits
+    found = iter(neighbours(connection, places, request.context, timeout_ms=timeout_ms))
+    with_neighbours = []
+    for hit in hits:
+        if hit.document is not None:
+            before, after = next(found)
+            hit = replace(hit, document=replace(hit.document, before=before, after=after))  # noqa: PLW2901
+        with_neighbours.append(hit)
+    return tuple(with_neighbours)
