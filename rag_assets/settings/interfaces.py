@@ -6,8 +6,9 @@ Nothing is read here.
 from __future__ import annotations
 
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, field_validator
 
 RerankApi = Literal["cohere", "jina", "tei"]
 
@@ -17,7 +18,6 @@ class InterfaceSettings(BaseModel):
 
     rag_rerank_url: str | None = Field(
         None,
-        pattern=r"^https?://",
         description="Address of a cross-encoder's `/rerank`, which then re-ranks the hits of "
         "searches, such as `https://api.cohere.com/v2/rerank` or `http://127.0.0.1:8080/rerank`. "
         "Query and passages are sent there.",
@@ -60,3 +60,11 @@ class InterfaceSettings(BaseModel):
         le=65535,
         description="Port of Dagster's UI that `rag-assets up` starts; 0 takes a free one.",
     )
+
+    @field_validator("rag_rerank_url")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "http://none")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("not an address such as http://127.0.0.1:8080/rerank")
+        return url
