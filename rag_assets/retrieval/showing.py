@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -10,9 +11,22 @@ from rag_assets.retrieval.confinement import primary
 from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.rendering import rendered
 from rag_assets.retrieval.request import SearchRequest
-from rag_assets.retrieval.snippets import Words, likely, marked, same, snippet
+from rag_assets.retrieval.snippets import (
+    Forms,
+    Words,
+    likely,
+    marked,
+    of_query,
+    same,
+    snippet,
+)
 from rag_assets.retrieval.sql.chunks import neighbours
-from rag_assets.retrieval.sql.full_text import words_in_common
+from rag_assets.retrieval.sql.full_text import word_forms
+
+MAX_KNOWN = 50_000
+"""Words whose forms are kept in memory, some 400 bytes each."""
+
+_known: defaultdict[int, dict[tuple[str, str], Forms]] = defaultdict(dict)
 
 
 def shown(
@@ -40,15 +54,30 @@ def _words(
 ) -> Mapping[str, Words]:
     """By language, the words of the hits that are words of the query."""
     query = request.embedded_text.replace("\0", " ")  # PostgreSQL has no such character
-    asked: dict[str, set[str]] = {}
-    for hit in hits:
+    asked = of_query(query)
+    words: dict[str, set[str]] = {}
+    for hit in hits if asked else ():
         language = primary(hit.language)
-        if some := likely(query, hit.text, language):
-            asked.setdefault(language, set()).update(some)
-    if not asked or not query.strip():
-        return {}
-    found = words_in_common(connection, query, asked, timeout_ms=timeout_ms)
-    return {language: same(words) for language, words in found.items()}
+        words.setdefault(language, set()).update(likely(asked, hit.text, language))
+    wanted = {(language, word) for language, some in words.items() for word in some | asked}
+    forms = _forms(connection, wanted, timeout_ms)
+    return {
+        language: same(asked, some, {word: forms[language, word] for word in some | asked})
+        for language, some in words.items()
+    }
+
+
+def _forms(
+    connection: Connection, wanted: set[tuple[str, str]], timeout_ms: int
+) -> Mapping[tuple[str, str], Forms]:
+    """The folded forms of words; each is asked for once per process."""
+    known = _known[connection.info.server_version]  # stemmers change with it
+    if unknown := wanted - known.keys():
+        if len(known) + len(unknown) > MAX_KNOWN:
+            known = _known[connection.info.server_version] = {}
+            unknown = wanted
+        known |= word_forms(connection, unknown, timeout_ms=timeout_ms)
+    return known
 
 
 def _with_neighbours(

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 LENGTH = 240
 """Characters of a snippet: most verses fit, and it takes three or four lines of a terminal."""
+
+MAX_WORD = 100
+"""Characters; what is longer is no word, and is not marked."""
 
 Snippets = Literal["none", "part", "full"]
 Words = Mapping[str, str]
@@ -47,28 +50,46 @@ class Part:
     match: bool = False
 
 
-def likely(query: str, text: str, language: str) -> set[str]:
-    """The words of a text that may be words of the query: those that begin like one.
+class Forms(NamedTuple):
+    """The folded forms of a word in a passage, and in a query, which has the specific ones only."""
 
+    text: Sequence[str]
+    query: Sequence[str]
+
+
+def of_query(query: str) -> set[str]:
+    """The words of a query."""
+    return {word for word, alone in _words(query) if alone}
+
+
+def likely(asked: Collection[str], text: str, language: str) -> set[str]:
+    """The words of a text that may be words of a query: those that begin like one.
+
+    :param asked: those of the query.
     :param language: first part of the tag of the text's.
     """
-    words = set(_words(text))
+    words = {word for word, _ in _words(text)}
     if language in _PREFIXED:
         return words
-    starts = set(map(_start, _words(query)))
+    starts = set(map(_start, asked))
     return {word for word in words if _start(word) in starts}
 
 
-def same(found: Mapping[str, Sequence[str]]) -> Words:
-    """The words that are the query's, from what the database found in common with it.
+def same(asked: Collection[str], words: Collection[str], forms: Mapping[str, Forms]) -> Words:
+    """The words that are the query's.
 
     A pair of characters is not a match if only one of them is.
+
+    :param asked: those of the query.
+    :param forms: of both.
     """
-    return {
-        word: forms[0]
-        for word, forms in found.items()
-        if not _GRAM.fullmatch(word) or unicodedata.normalize("NFKC", word) in forms
-    }
+    wanted = {form for word in asked for form in forms[word].query}
+    found: dict[str, str] = {}
+    for word in words:
+        common = [form for form in forms[word].text if form in wanted]
+        if common and (not _GRAM.fullmatch(word) or _composed(word) in common):
+            found[word] = common[0]
+    return found
 
 
 def marked(text: str, words: Words) -> tuple[Part, ...]:
@@ -103,14 +124,27 @@ class _Match:
     form: str
 
 
-def _words(text: str) -> Iterator[str]:
-    """Words in lower case; of scripts without spaces, characters and pairs of them."""
-    before = None
-    for unit in _UNIT.finditer(text):
-        yield unit[0].lower()
-        if unit["gram"] and before is not None and before.end() == unit.start():
-            yield before[0] + unit[0]
-        before = unit if unit["gram"] else None
+def _words(text: str) -> Iterator[tuple[str, bool]]:
+    """Words in lower case; of scripts without spaces, characters and pairs of them.
+
+    Each with whether it stands for itself in a query: a character in a pair does not.
+    """
+    units = list(_UNIT.finditer(text))
+    paired = {
+        place
+        for place, (one, other) in enumerate(pairwise(units))
+        if one["gram"] and other["gram"] and one.end() == other.start()
+    }
+    for place, unit in enumerate(units):
+        if unit.end() - unit.start() > MAX_WORD:
+            continue
+        yield unit[0].lower(), place not in paired and place - 1 not in paired
+        if place in paired:
+            yield unit[0] + units[place + 1][0], True
+
+
+def _composed(word: str) -> str:
+    return unicodedata.normalize("NFKC", word)
 
 
 @lru_cache(maxsize=50_000)

@@ -98,6 +98,6 @@ def test_a_hit_shows_its_passage_with_the_querys_words_marked(server: Server) ->
     (hit,) = server.found(query="PEIXES enormes\0", books=["JON"], language="pt", top_k=1,
                           hybrid=True, cross_encoder=False)["hits"]  # fmt: skip
     assert hit["text"] == verse_text("PT_SAMPLE", "JON", 1, 17)
-    assert [one["text"] for one in hit["snippet"] if one["match"]] == ["peixe", "enorme"]
+    assert [one["text"] for one in hit["snippet"] if one["match"]] == ["peixe", "enorme", "peixe"]
     by_vector = server.found(vector=vector_of(MANUAL[0]), corpus="documents", top_k=1)["hits"][0]
     assert by_vector["snippet"] == [{"text": MANUAL[0], "match": False}]

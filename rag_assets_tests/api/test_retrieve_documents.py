@@ -76,7 +76,7 @@ def test_both_corpora_are_one_answer_ordered_by_score(stocked_server: Server) ->
     verse = next(hit for hit in found["hits"] if hit["corpus"] == "bible")
     assert set(verse) == {
         "rank", "corpus", "reference", "usfm", "version", "language", "text", "score", "source",
-        "also",
+        "also", "snippet", "elements", "relevance",
     }  # fmt: skip
 
 

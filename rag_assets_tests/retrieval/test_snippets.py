@@ -1,4 +1,4 @@
-"""What hits show of their passages: the part that matches, marked as full text search folds words."""
+"""What hits show of their passages: the part that matches, its words marked as they are found."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from rag_assets.postgres.database import Database
 from rag_assets.retrieval.rendering import rendered
-from rag_assets.retrieval.snippets import Words, likely, marked, same, snippet
-from rag_assets.retrieval.sql.full_text import words_in_common
+from rag_assets.retrieval.snippets import Words, likely, marked, of_query, same, snippet
+from rag_assets.retrieval.sql.full_text import word_forms
 
 PASSAGE = (
     "The library lends tools the way other libraries lend books. A loan lasts seven days and "
@@ -24,8 +24,10 @@ def words_of(template_database: Database):  # type: ignore[no-untyped-def]
     with template_database.connect(autocommit=True) as connection:
 
         def common(query: str, text: str, language: str) -> Words:
-            asked = {language: likely(query, text, language)}
-            return same(words_in_common(connection, query, asked).get(language, {}))
+            asked = of_query(query)
+            words = likely(asked, text, language)
+            found = word_forms(connection, [(language, word) for word in asked | words])
+            return same(asked, words, {word: forms for (_, word), forms in found.items()})
 
         yield common
 

@@ -14,6 +14,7 @@ from psycopg.rows import class_row
 
 from rag_assets.postgres.database import Connection
 from rag_assets.postgres.time_limit import limited
+from rag_assets.retrieval.snippets import Forms
 from rag_assets.retrieval.words import BUDGET, Asked, Term, Wanted, wanted
 from rag_assets.vectors.search_plan import RowFilter
 from rag_assets.vectors.sql.tables import Corpus
@@ -115,46 +116,29 @@ def drop_statistics(connection: Connection, numbers: Sequence[int]) -> None:
     connection.execute("DELETE FROM text_statistics WHERE statistics = ANY(%s)", (list(numbers),))
 
 
-def words_in_common(
-    connection: Connection,
-    text: str,
-    words: Mapping[str, Collection[str]],
-    *,
-    timeout_ms: int = 0,
-) -> dict[str, dict[str, list[str]]]:
-    """Which of these words of passages a query contains, by language, with the query's forms.
+def word_forms(
+    connection: Connection, words: Collection[tuple[str, str]], *, timeout_ms: int = 0
+) -> dict[tuple[str, str], Forms]:
+    """How words are folded: as words of a passage, and of a query.
 
-    :param text: of the query, without operators.
-    :param words: by the first part of the tag of their language.
+    :param words: each with the first part of the tag of its language.
     """
-    pairs = [(language, word) for language, some in words.items() for word in some]
     with limited(connection, timeout_ms):
         rows = connection.execute(
             """
-            WITH wanted AS MATERIALIZED (
-                SELECT language, lexeme
-                  FROM unnest(%(languages)s::text[]) AS language
-                 CROSS JOIN LATERAL unnest(
-                       text_lexemes(text_configuration(language), %(text)s, true))
-            )
-            SELECT asked.language, asked.word, array_agg(found.lexeme)
-              FROM unnest(%(of)s::text[], %(words)s::text[]) AS asked (language, word)
-             CROSS JOIN LATERAL unnest(
-                   text_lexemes(text_configuration(asked.language), asked.word, false)) AS found
-              JOIN wanted ON (wanted.language, wanted.lexeme) = (asked.language, found.lexeme)
-             GROUP BY asked.language, asked.word
+            SELECT language, word, tsvector_to_array(text_lexemes(configuration, word, false)),
+                   tsvector_to_array(text_lexemes(configuration, word, true))
+              FROM unnest(%(languages)s::text[], %(words)s::text[]) AS asked (language, word)
+              JOIN (SELECT language, text_configuration(language) AS configuration
+                      FROM (SELECT DISTINCT unnest(%(languages)s::text[]) AS language) AS each
+                    OFFSET 0) AS configured USING (language)
             """,
             {
-                "languages": list(words),
-                "text": text,
-                "of": [language for language, _ in pairs],
-                "words": [word for _, word in pairs],
+                "languages": [language for language, _ in words],
+                "words": [word for _, word in words],
             },
         )
-    common: dict[str, dict[str, list[str]]] = {}
-    for language, word, forms in rows.fetchall():
-        common.setdefault(language, {})[word] = forms
-    return common
+    return {(language, word): Forms(*forms) for language, word, *forms in rows.fetchall()}
 
 
 def _candidates(query: Wanted, required: tuple[str, bool]) -> str:
