@@ -12,8 +12,8 @@ import typer
 
 from rag_assets.cli.options import (
     Collapse,
-    CrossEncoder,
     Hybrid,
+    NoCrossEncoder,
     Rerank,
     TextWeight,
     TopK,
@@ -71,7 +71,7 @@ def evaluate(
     hybrid: Hybrid = False,
     text_weight: TextWeight = None,
     rerank: Rerank = False,
-    cross_encoder: CrossEncoder = None,
+    no_cross_encoder: NoCrossEncoder = False,
     collapse: Collapse = False,
     as_json: Json = False,
 ) -> None:
@@ -105,7 +105,9 @@ def evaluate(
             hybrid=hybrid,
             text_weight=text_weight,
             collapse=collapse,
-            cross_encoder=is_wanted(load_settings(), cross_encoder, "a query each"),
+            cross_encoder=is_wanted(
+                load_settings(), False if no_cross_encoder else None, "a query each"
+            ),
         )
         if file is not None:
             _evaluate_file(file, request, as_json=as_json)

@@ -47,12 +47,9 @@ TextWeight = Annotated[
     typer.Option(min=0, max=1, help="With --hybrid: weight of the words; the release's if unset."),
 ]
 Rerank = Annotated[bool, typer.Option("--rerank", help="Re-rank the hits with the large model.")]
-CrossEncoder = Annotated[
-    bool | None,
-    typer.Option(
-        "--cross-encoder/--no-cross-encoder",
-        help="Re-rank the hits with the cross-encoder of RAG_RERANK_URL. Unset: if there is one.",
-    ),
+NoCrossEncoder = Annotated[
+    bool,
+    typer.Option("--no-cross-encoder", help="Leave out the re-ranking of RAG_RERANK_URL."),
 ]
 Collapse = Annotated[
     bool, typer.Option("--collapse", help="One hit per verse over all versions, and per document.")

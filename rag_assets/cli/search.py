@@ -11,8 +11,8 @@ from rich.text import Text
 from rag_assets.bible.versions import list_version_folders
 from rag_assets.cli.options import (
     Collapse,
-    CrossEncoder,
     Hybrid,
+    NoCrossEncoder,
     Rerank,
     TextWeight,
     TopK,
@@ -46,7 +46,7 @@ def search_command(
     hybrid: Hybrid = False,
     text_weight: TextWeight = None,
     rerank: Rerank = False,
-    cross_encoder: CrossEncoder = None,
+    no_cross_encoder: NoCrossEncoder = False,
     collapse: Collapse = False,
     full: Annotated[
         bool, typer.Option("--full", help="Print whole passages instead of snippets.")
@@ -84,7 +84,7 @@ def search_command(
             documents=tuple(document) if document else None,
             context=context,
             snippets="full" if full else "part",
-            cross_encoder=is_wanted(settings, cross_encoder, query),
+            cross_encoder=is_wanted(settings, False if no_cross_encoder else None, query),
         )
         result = _searched(settings, query, request)
     if as_json:
