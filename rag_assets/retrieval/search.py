@@ -16,7 +16,13 @@ from rag_assets.retrieval.fusion import TEXT_DEPTH
 from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.retrieval.query_vectors import embed_queries
-from rag_assets.retrieval.ranking import Found, hits_of, may_find_more, why_fewer_hits
+from rag_assets.retrieval.ranking import (
+    Found,
+    Ranked,
+    may_find_more,
+    ranked,
+    why_fewer_hits,
+)
 from rag_assets.retrieval.released import Served, served_now
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.sides import AnySide, sides_of
@@ -111,27 +117,58 @@ def _searched(
     timeout_ms: int,
 ) -> SearchResult:
     started = time.perf_counter()
-    sides = sides_of(connection, request, served, timeout_ms=timeout_ms)
-    deeper = 1
-    while True:
-        results = [
-            _search_side(connection, settings, request, side, vector, large_vector,
-                  depth=deeper * _depth(request, side), timeout_ms=timeout_ms)
-            for side in sides
-        ]  # fmt: skip
-        hits, below = hits_of(request, results)
-        if len(hits) >= request.top_k or below or not may_find_more(request, results):
-            break
-        deeper *= 4
-    plan, *others = [found.plan for found in results]
+    trace = traced(
+        connection, settings, served, request, vector, large_vector, timeout_ms=timeout_ms
+    )
+    plan, *others = [found.plan for found in trace.results]
+    hits = trace.ranked.hits
     return SearchResult(
         hits=_with_neighbours(connection, request, hits, timeout_ms),
         release_id=served.release_id,
         plan=plan,
-        why_fewer=why_fewer_hits(request, len(hits), below),
+        why_fewer=why_fewer_hits(request, len(hits), trace.ranked.below),
         search_ms=(time.perf_counter() - started) * 1000,
         documents_plan=others[0] if others else None,
     )
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a search found in each corpus, and how it ranked that.
+
+    :param depths: how many rows were fetched of each.
+    """
+
+    results: tuple[Found, ...]
+    depths: tuple[int, ...]
+    ranked: Ranked
+
+
+def traced(
+    connection: Connection,
+    settings: Settings,
+    served: Served,
+    request: SearchRequest,
+    vector: NDArray[np.float32],
+    large_vector: NDArray[np.float32] | None,
+    *,
+    timeout_ms: int,
+) -> Trace:
+    """Search, and keep what :func:`search` does not return. Parameters as there."""
+    sides = sides_of(connection, request, served, timeout_ms=timeout_ms)
+    deeper = 1
+    while True:
+        depths = [deeper * _depth(request, side) for side in sides]
+        results = [
+            _search_side(connection, settings, request, side, vector, large_vector,
+                         depth=depth, timeout_ms=timeout_ms)
+            for side, depth in zip(sides, depths, strict=True)
+        ]  # fmt: skip
+        trace = Trace(tuple(results), tuple(depths), ranked(request, results))
+        enough = len(trace.ranked.hits) >= request.top_k or trace.ranked.below
+        if enough or not may_find_more(request, results):
+            return trace
+        deeper *= 4
 
 
 def _with_neighbours(
@@ -237,6 +274,7 @@ def _search_side(
         )
         stage.set({"rag_assets.plan": plan.kind, "db.response.returned_rows": len(found)})
     near = {row.id: row.distance for row in found}
+    nearest = tuple(near)
     passages = {row.id: side.passage(row.columns) for row in found}
     full = len(near) == depth
     if request.rerank:
@@ -245,7 +283,7 @@ def _search_side(
             again = compare(connection, table, compared, list(near), timeout_ms=timeout_ms)
         near = {row.id: row.distance for row in again}
     if not request.hybrid:
-        return Found(side, plan, near, {}, (), near, passages, full)
+        return Found(side, plan, nearest, near, {}, (), near, passages, full)
     with _stage("full_text", side):
         found_by_words = _by_words(connection, request, side, list(near), depth, timeout_ms)
         beyond = [row for row in found_by_words.ranked if row not in near]
@@ -255,9 +293,10 @@ def _search_side(
     return Found(
         side,
         plan,
+        nearest,
         near,
         {**found_by_words.near, **found_by_words.ranked},
-        found_by_words.ranked.keys(),
+        tuple(found_by_words.ranked),
         allowed | {row.id: row.distance for row in others},
         passages,
         full,

@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from rag_assets.postgres.database import Connection
 from rag_assets.postgres.time_limit import limited, set_local
-from rag_assets.vectors.search_plan import RowFilter, SearchPlan, candidates_for
+from rag_assets.vectors.search_plan import EXACT, RowFilter, SearchPlan, candidates_for
 from rag_assets.vectors.sql.dimensions import named_dimensions
 from rag_assets.vectors.sql.statement import (
     Joined,
@@ -182,6 +182,33 @@ def compare(
     with named_dimensions(connection, table), limited(connection, timeout_ms):
         found = connection.cursor(row_factory=dict_row).execute(text, given)
     return [_near(row) for row in found]
+
+
+def exact_ranks(
+    connection: Connection,
+    table: VectorTable,
+    vector: NDArray[np.float32],
+    rows: RowFilter,
+    ids: Sequence[int],
+    *,
+    timeout_ms: int = 0,
+) -> dict[int, int]:
+    """The ranks, from 1, that exact search gives those of these rows that pass the filter.
+
+    Compares every row that passes.
+
+    :param vector: float32, shape (dimensions,).
+    :raises SearchTimeoutError: the statement ran into its time limit.
+    """
+    every = statement(table, EXACT, rows.shape, sql.Placeholder)
+    text = sql.SQL(
+        "SELECT id, rank FROM (SELECT id, row_number() OVER (ORDER BY distance, id) AS rank"
+        " FROM ({every}) AS near) AS ranked WHERE id = ANY(%(ids)s)"
+    ).format(every=every)
+    given = values(table, EXACT, vector, rows, 1) | {"limit": None, "ids": list(ids)}
+    with named_dimensions(connection, table), limited(connection, timeout_ms):
+        found = connection.execute(text, given)
+    return dict(found.fetchall())
 
 
 def by_rank(
