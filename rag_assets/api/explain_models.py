@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -14,7 +14,8 @@ from rag_assets.api.models import (
     hit_model,
     plans_model,
 )
-from rag_assets.retrieval.explain.model import ExplainedHit, Explanation
+from rag_assets.retrieval.explain.model import Expected, ExplainedHit, Explanation, Stage
+from rag_assets.vectors.sql.tables import Corpus
 
 MAX_EXPECTED = 20
 Expectation = Annotated[str, Field(min_length=1, max_length=450)]
@@ -38,6 +39,7 @@ class RanksModel(BaseModel):
     vector: int | None = Field(description="Among the rows that the plan found.")
     text: int | None = Field(description="Among the rows that the words found.")
     fused: int | None = Field(description="Among all candidates, of both corpora.")
+    grouped: int | None = Field(description="Of the hit that represents it, also beyond `top_k`.")
 
 
 class WhyModel(BaseModel):
@@ -73,6 +75,33 @@ class ExplainedDocumentHitModel(DocumentHitModel):
     why: WhyModel
 
 
+class PlanRankModel(BaseModel):
+    """Where a passage stands in one plan of search that the release has."""
+
+    kind: Literal["exact", "codes", "ivfflat", "iterative"]
+    plan: str = Field(description='For people, such as "ivfflat, 25 of 310 lists, 200 candidates".')
+    rank: int | None
+    used: bool = Field(description="Whether the search used this plan.")
+
+
+class ExpectedModel(BaseModel):
+    """Where an expected passage stands, and where it stopped if it is not in the answer."""
+
+    passage: str = Field(description="As it was asked for.")
+    reference: str = Field(
+        description='The passage that this is about, such as "EN_SAMPLE Jonah 1:17": of a verse '
+        "in several versions, each."
+    )
+    corpus: Corpus
+    found: bool = Field(description="Whether it is in the answer.")
+    stage: Stage = Field(description="Where it stopped, or `found`.")
+    reason: str = Field(description="One sentence of cause.")
+    next_command: str | None = Field(description="The next command to type.")
+    score: float | None = Field(description="Cosine similarity, if it has a vector.")
+    ranks: RanksModel
+    plans: list[PlanRankModel] = Field(description="Its rank in each plan of search.")
+
+
 class ExplainResponse(BaseModel):
     """Hits, best first, each with why it is there; and where each expected passage stands."""
 
@@ -83,6 +112,7 @@ class ExplainResponse(BaseModel):
     hits: list[
         Annotated[ExplainedHitModel | ExplainedDocumentHitModel, Field(discriminator="corpus")]
     ]
+    expected: list[ExpectedModel]
 
 
 def explain_model(found: Explanation, request_id: str) -> ExplainResponse:
@@ -93,6 +123,7 @@ def explain_model(found: Explanation, request_id: str) -> ExplainResponse:
         release=found.release,
         plan=plans_model(found.plan, found.documents_plan),
         hits=[_hit(one) for one in found.hits],
+        expected=[_expected(one) for one in found.expected],
     )
 
 
@@ -102,3 +133,18 @@ def _hit(one: ExplainedHit) -> ExplainedHitModel | ExplainedDocumentHitModel:
     if isinstance(model, HitModel):
         return ExplainedHitModel(**model.model_dump(), why=why)
     return ExplainedDocumentHitModel(**model.model_dump(), why=why)
+
+
+def _expected(one: Expected) -> ExpectedModel:
+    return ExpectedModel(
+        passage=one.passage,
+        reference=one.reference,
+        corpus=one.corpus,
+        found=one.found,
+        stage=one.verdict.stage,
+        reason=one.verdict.reason,
+        next_command=one.verdict.command or None,
+        score=one.score,
+        ranks=RanksModel(**vars(one.ranks)),
+        plans=[PlanRankModel.model_validate(vars(plan)) for plan in one.plans],
+    )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -209,6 +209,41 @@ def search_texts(
     :raises NotReleasedError: nothing is released yet.
     :raises RagAssetsError: as for :func:`search` and the embedder.
     """
+    with opened_search(database, settings, requests) as opened:
+        return tuple(
+            replace(
+                search(
+                    opened.connection, settings, opened.served, request, vector, large_vector=large
+                ),
+                embedding_ms=opened.embedding_ms,
+            )
+            for request, (vector, large) in zip(requests, opened.vectors, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class OpenedSearch:
+    """A connection to search on, the release, and the vectors of each request's text.
+
+    :param vectors: of each text in the small space and, to re-rank, in the large one.
+    :param embedding_ms: of all texts together.
+    """
+
+    connection: Connection
+    served: Served
+    vectors: Sequence[tuple[NDArray[np.float32], NDArray[np.float32] | None]]
+    embedding_ms: float
+
+
+@contextmanager
+def opened_search(
+    database: Database, settings: Settings, requests: Sequence[SearchRequest]
+) -> Iterator[OpenedSearch]:
+    """Embed the texts of up to 2,048 requests together, on a new connection.
+
+    :raises NotReleasedError: nothing is released yet.
+    :raises RagAssetsError: as for :func:`search` and the embedder.
+    """
     texts = [request.embedded_text for request in requests]
     if not all(text.strip() for text in texts):
         raise RequestError("no-query", "query", "the query is empty: write what you look for")
@@ -223,13 +258,7 @@ def search_texts(
         if served.large_space is not None and any(request.rerank for request in requests):
             large = list(embed_queries(settings, served.large_space.spec, texts))
         embedding_ms = (time.perf_counter() - started) * 1000
-        return tuple(
-            replace(
-                search(connection, settings, served, request, vector, large_vector=large_vector),
-                embedding_ms=embedding_ms,
-            )
-            for request, vector, large_vector in zip(requests, vectors, large, strict=True)
-        )
+        yield OpenedSearch(connection, served, list(zip(vectors, large, strict=True)), embedding_ms)
 
 
 def _depth(request: SearchRequest, side: AnySide) -> int:
@@ -322,14 +351,14 @@ def _by_words(
         statistics=side.text.statistics,
         languages=side.languages,
         rows=side.filter,
-        matching=_rows(side),
+        matching=rows_passing(side),
         limit=depth,
         near=near,
         timeout_ms=timeout_ms,
     )
 
 
-def _rows(side: AnySide) -> int:
+def rows_passing(side: AnySide) -> int:
     """How many rows pass the filter, approximately."""
     if side.matching is not None:
         return side.matching

@@ -1,4 +1,4 @@
-"""``/api/v1/explain``: why each hit of a search is there."""
+"""``/api/v1/explain``: why each hit of a search is there, and why another passage is not."""
 
 from typing import Annotated
 
@@ -26,7 +26,7 @@ ServiceOf = Annotated[Service, Depends(service_of)]
 async def explain_search(
     request: Request, service: ServiceOf, asked: ExplainRequest
 ) -> ExplainResponse:
-    """Search as `retrieve` does, and explain each hit: its source, its vector, its ranks."""
+    """Search as `retrieve` does; explain each hit, and where expected passages stopped."""
     return await explained(request, service, asked)
 
 
@@ -41,7 +41,7 @@ async def explained(request: Request, service: Service, asked: ExplainRequest) -
         source,
         lambda connection: explain(
             connection, service.settings, served, wanted, vector,
-            large_vector=large, timeout_ms=timeout_ms,
+            large_vector=large, expect=asked.expect, timeout_ms=timeout_ms,
         ),
         timeout_ms=0,
     )  # fmt: skip

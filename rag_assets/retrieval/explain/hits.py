@@ -10,6 +10,7 @@ from rag_assets.bible.locate import SourceLine, VerseKey, lines_of
 from rag_assets.errors import CorpusError
 from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.explain.model import ExplainedHit, Ranks, Why
+from rag_assets.retrieval.explain.standing import Standing
 from rag_assets.retrieval.ranking import Row
 from rag_assets.retrieval.search import Trace
 from rag_assets.retrieval.sql.provenance import Provenance, provenance
@@ -22,13 +23,13 @@ def explained_hits(
     settings: Settings,
     release_id: int,
     trace: Trace,
-    exact: Sequence[Mapping[int, int]],
+    standings: Sequence[Standing],
     *,
     timeout_ms: int = 0,
 ) -> tuple[ExplainedHit, ...]:
     """The hits of a search, each with its best row's source and ranks.
 
-    :param exact: ranks of rows in exact search, for each corpus.
+    :param standings: of these rows, for each corpus.
     """
     best = [members[0] for members in trace.ranked.groups[: len(trace.ranked.hits)]]
     known = [
@@ -55,22 +56,22 @@ def explained_hits(
                 row,
                 known[row[0]].get(row[1]),
                 lines,
-                ranks_of(trace, row, exact),
+                _ranks(trace, row, hit.rank, standings),
             ),
         )
         for hit, row in zip(trace.ranked.hits, best, strict=True)
     )
 
 
-def ranks_of(trace: Trace, row: Row, exact: Sequence[Mapping[int, int]]) -> Ranks:
-    """Where a row stands after each step of a search. Pure."""
+def _ranks(trace: Trace, row: Row, rank: int, standings: Sequence[Standing]) -> Ranks:
     place, number = row
     found = trace.results[place]
     return Ranks(
-        exact=exact[place].get(number),
+        exact=standings[place].exact.get(number),
         vector=_rank(found.nearest, number),
         text=_rank(found.text_matches, number),
         fused=_rank(trace.ranked.order, row),
+        grouped=rank,
     )
 
 

@@ -3,9 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from rag_assets.retrieval.hits import Hit
 from rag_assets.vectors.search_plan import SearchPlan
+from rag_assets.vectors.sql.tables import Corpus
+
+Stage = Literal[
+    "outside_key_scope",
+    "not_in_source",
+    "refused_by_policy",
+    "not_embedded",
+    "stale",
+    "not_in_release",
+    "outside_filter",
+    "not_probed",
+    "beyond_candidates",
+    "excluded_by_words",
+    "under_min_score",
+    "beyond_top_k",
+    "grouped",
+    "found",
+]
+"""How far a passage came, in the order of the steps: each but ``found`` is where it stopped."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Where a passage stopped.
+
+    :param reason: one sentence of cause.
+    :param command: the next command to type; empty if there is nothing to do.
+    """
+
+    stage: Stage
+    reason: str
+    command: str
 
 
 @dataclass(frozen=True)
@@ -16,12 +49,51 @@ class Ranks:
     :param vector: among the rows that the search's plan found in its corpus.
     :param text: among those that the words found.
     :param fused: among the candidates of all corpora, vectors and words together.
+    :param grouped: of the hit that represents it, even if that is beyond ``top_k``.
     """
 
     exact: int | None = None
     vector: int | None = None
     text: int | None = None
     fused: int | None = None
+    grouped: int | None = None
+
+
+@dataclass(frozen=True)
+class PlanRank:
+    """Where a passage stands in one of the plans that the release has for this filter.
+
+    :param plan: as operators read it, such as ``ivfflat, 25 of 1,000 lists, 200 candidates``.
+    :param used: whether the search used it.
+    """
+
+    kind: str
+    plan: str
+    rank: int | None
+    used: bool
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Where an expected passage stands.
+
+    :param passage: as it was asked for; ``reference`` names the one passage that this is about.
+    :param score: cosine similarity to the query; ``None`` if it has no vector that was searched.
+    :param plans: exact search first.
+    """
+
+    passage: str
+    reference: str
+    corpus: Corpus
+    verdict: Verdict
+    ranks: Ranks = Ranks()
+    score: float | None = None
+    plans: tuple[PlanRank, ...] = ()
+
+    @property
+    def found(self) -> bool:
+        """Whether it is in the answer."""
+        return self.verdict.stage == "found"
 
 
 @dataclass(frozen=True)
@@ -64,6 +136,7 @@ class Explanation:
     """A search, explained.
 
     :param plan: as for a search result; the Bible's if both corpora were searched.
+    :param expected: those of one passage together, the one that came furthest first.
     """
 
     query: str
@@ -71,3 +144,4 @@ class Explanation:
     plan: SearchPlan
     documents_plan: SearchPlan | None
     hits: tuple[ExplainedHit, ...]
+    expected: tuple[Expected, ...] = ()

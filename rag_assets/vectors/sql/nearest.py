@@ -211,6 +211,40 @@ def exact_ranks(
     return dict(found.fetchall())
 
 
+def code_ranks(
+    connection: Connection,
+    table: VectorTable,
+    plan: SearchPlan,
+    vector: NDArray[np.float32],
+    rows: RowFilter,
+    ids: Sequence[int],
+    *,
+    timeout_ms: int = 0,
+) -> dict[int, int]:
+    """The ranks, from 1, of those of these rows that have a code, by code alone.
+
+    Compares every code that passes the filter. Rows whose codes are equally far have one rank.
+
+    :raises SearchTimeoutError: the statement ran into its time limit.
+    """
+    if plan.codes is None:
+        raise LookupError(f"{plan} has no codes")
+    passing = sql.SQL(" AND ").join(passing_codes(table, plan, rows, sql.Placeholder))
+    text = sql.SQL(
+        "SELECT {id}, rank FROM (SELECT {id}, rank() OVER (ORDER BY code <~> %(code)s::bit({bits}))"
+        " AS rank FROM {codes} WHERE {passing}) AS ranked WHERE {id} = ANY(%(ids)s)"
+    ).format(
+        id=table.id_column,
+        bits=sql.Literal(plan.codes.recipe.bits),
+        codes=plan.codes.identifier,
+        passing=passing,
+    )
+    given = values(table, plan, vector, rows, 1) | {"ids": list(ids)}
+    with named_dimensions(connection, table), limited(connection, timeout_ms):
+        found = connection.execute(text, given)
+    return dict(found.fetchall())
+
+
 def by_rank(
     connection: Connection,
     table: VectorTable,
