@@ -123,7 +123,7 @@ def _searched(
     plan, *others = [found.plan for found in trace.results]
     hits = trace.ranked.hits
     return SearchResult(
-        hits=_with_neighbours(connection, request, hits, timeout_ms),
+        hits=with_neighbours(connection, request, hits, timeout_ms),
         release_id=served.release_id,
         plan=plan,
         why_fewer=why_fewer_hits(request, len(hits), trace.ranked.below),
@@ -171,7 +171,7 @@ def traced(
         deeper *= 4
 
 
-def _with_neighbours(
+def with_neighbours(
     connection: Connection, request: SearchRequest, hits: tuple[Hit, ...], timeout_ms: int
 ) -> tuple[Hit, ...]:
     """The hits of documents with the passages around them, where they are asked for."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rag_assets.documents.sql.documents import find_document
 from rag_assets.documents.sql.lanes import paused_lanes
-from rag_assets.retrieval.confinement import EVERYTHING
 from rag_assets.retrieval.explain.expectation import Context, ExpectedDocument, Passage
 from rag_assets.retrieval.explain.stored import (
     OUTSIDE_KEY_SCOPE,
@@ -24,12 +23,10 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
     """
     may = context.request.confinement
     connection, timeout_ms = context.connection, context.timeout_ms
-    found = None
-    if may.allows_corpus("documents"):
-        found = find_document(connection, wanted.key.replace("\0", " "))
-    if found is not None and may.languages is not None:
-        found = found if found.language and may.allows_language(found.language) else None
-    if found is None and may != EVERYTHING:
+    found = find_document(connection, wanted.key.replace("\0", " "))
+    language = found.language if found else None
+    of_language = language is not None and may.allows_language(language)
+    if not may.allows_corpus("documents") or not (may.languages is None or of_language):
         return Passage(wanted.asked, wanted.asked, "documents", (), lambda: OUTSIDE_KEY_SCOPE)
     if found is None and wanted.doubt is not None:
         raise wanted.doubt

@@ -16,7 +16,7 @@ from rag_assets.retrieval.explain.model import Explanation
 from rag_assets.retrieval.explain.standing import Corpus
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest
-from rag_assets.retrieval.search import opened_search, traced
+from rag_assets.retrieval.search import opened_search, traced, with_neighbours
 from rag_assets.settings.model import Settings
 
 Vector = NDArray[np.float32]
@@ -61,13 +61,14 @@ def explain(
         for place, (found, depth) in enumerate(zip(trace.results, trace.depths, strict=True))
     ]  # fmt: skip
     plan, *others = [found.plan for found in trace.results]
+    hits = with_neighbours(connection, request, trace.ranked.hits, timeout_ms)
     return Explanation(
         query=request.text or "",
         release=served.release_id,
         plan=plan,
         documents_plan=others[0] if others else None,
         hits=explained_hits(
-            connection, settings, served.release_id, trace, standings, timeout_ms=timeout_ms
+            connection, settings, served.release_id, trace, hits, standings, timeout_ms=timeout_ms
         ),
         expected=where_they_stand(context, passages, trace, standings),
     )

@@ -11,6 +11,7 @@ from rag_assets.errors import CorpusError
 from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.explain.model import ExplainedHit, Ranks, Why
 from rag_assets.retrieval.explain.standing import Standing
+from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.ranking import Row
 from rag_assets.retrieval.search import Trace
 from rag_assets.retrieval.sql.provenance import Provenance, provenance
@@ -23,15 +24,17 @@ def explained_hits(
     settings: Settings,
     release_id: int,
     trace: Trace,
+    hits: Sequence[Hit],
     standings: Sequence[Standing],
     *,
     timeout_ms: int = 0,
 ) -> tuple[ExplainedHit, ...]:
     """The hits of a search, each with its best row's source and ranks.
 
+    :param hits: as they are shown.
     :param standings: of these rows, for each corpus.
     """
-    best = [members[0] for members in trace.ranked.groups[: len(trace.ranked.hits)]]
+    best = [members[0] for members in trace.ranked.groups[: len(hits)]]
     known = [
         provenance(
             connection,
@@ -59,7 +62,7 @@ def explained_hits(
                 _ranks(trace, row, hit.rank, standings),
             ),
         )
-        for hit, row in zip(trace.ranked.hits, best, strict=True)
+        for hit, row in zip(hits, best, strict=True)
     )
 
 

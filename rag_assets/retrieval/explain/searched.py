@@ -16,7 +16,7 @@ from rag_assets.visible import visible
 
 def command_of(request: SearchRequest, verb: str = "search") -> str:
     """The command line of a request, without what the command's defaults say."""
-    words = ["rag-assets", verb, request.text or "QUERY"]
+    query, words = request.text or "QUERY", list[str]()
     for option, value in (
         ("--top-k", None if request.top_k == 10 else str(request.top_k)),
         ("--corpus", None if request.corpus == "both" else request.corpus),
@@ -37,7 +37,8 @@ def command_of(request: SearchRequest, verb: str = "search") -> str:
         ("--collapse", request.collapse),
     ):
         words += [option] if given else []
-    return visible(shlex.join(words))
+    words = [*words, "--", query] if query.startswith("-") else [query, *words]
+    return visible(shlex.join(["rag-assets", verb, *words]))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from rag_assets.documents.sql.documents import Document
 from rag_assets.documents.sql.lanes import Pause
@@ -14,7 +15,7 @@ from rag_assets.retrieval.sql.stored import DeclaredVersion, StoredPassage
 from rag_assets.visible import visible
 
 OUTSIDE_KEY_SCOPE = Verdict(
-    "outside_key_scope", "It is outside this key's scope.", "rag-assets keys create --help"
+    "outside_key_scope", "It is outside this key's scope.", "rag-assets keys list"
 )
 """The same for what exists and what does not: a client learns nothing of what it may not read."""
 
@@ -142,12 +143,11 @@ def document_stopped(facts: DocumentFacts) -> Verdict | None:
         near = f" Similar: {', '.join(facts.near)}." if facts.near else ""
         reason = f"No document with this key was ever in the inbox.{near}"
         return Verdict("not_in_source", reason, "rag-assets documents list")
+    add = f"rag-assets documents add {visible(shlex.quote(PurePath(found.path).name))}"
     if found.withdrawn_by == "inbox":
-        reason = "Its file is no longer in the inbox."
-        return Verdict("not_in_source", reason, f"rag-assets documents add {key}")
+        return Verdict("not_in_source", "Its file is no longer in the inbox.", add)
     if found.withdrawn_by == "command":
-        reason = "An operator withdrew it from search."
-        return Verdict("refused_by_policy", reason, f"rag-assets documents add {key}")
+        return Verdict("refused_by_policy", "An operator withdrew it from search.", add)
     if not any(passage.embedded for passage in facts.passages):
         if found.state == "ready" and not facts.passages:
             reason = f"It has {found.chunks or 0} passages, and none at {facts.position}."
@@ -185,7 +185,7 @@ def _unprocessed(facts: DocumentFacts, found: Document, key: str) -> tuple[str, 
             f"rag-assets documents show {key}"
         )
     if found.state == "waiting":
-        return f"It is pending in lane {found.lane}.", f"rag-assets documents prioritize {key}"
+        return f"It is pending in lane {found.lane}.", f"rag-assets documents show {key}"
     return "It was processed, but this passage has no vector in the space that is searched.", (
         "rag-assets audit --repair"
     )
