@@ -8,7 +8,7 @@ from typing import Annotated, TypedDict
 import typer
 
 from rag_assets.errors import ConfigurationError
-from rag_assets.retrieval.request import MAX_TOP_K
+from rag_assets.retrieval.request import MAX_TOP_K, Searched
 from rag_assets.settings.model import bounds, load_settings
 
 
@@ -53,6 +53,21 @@ NoCrossEncoder = Annotated[
 ]
 Collapse = Annotated[
     bool, typer.Option("--collapse", help="One hit per verse over all versions, and per document.")
+]
+
+
+InCorpus = Annotated[Searched, typer.Option(help="The corpus to search.")]
+InLanguage = Annotated[
+    str | None, typer.Option(help="Only versions and documents in this language.")
+]
+Books = Annotated[
+    list[str] | None, typer.Option(help="Only this book, by code or name; may be repeated.")
+]
+Documents = Annotated[
+    list[str] | None, typer.Option(help="Only this document, by its key; may be repeated.")
+]
+MinScore = Annotated[
+    float | None, typer.Option(min=-1, max=1, help="Only hits with at least this similarity.")
 ]
 
 

@@ -10,8 +10,13 @@ from rich.text import Text
 
 from rag_assets.bible.versions import list_version_folders
 from rag_assets.cli.options import (
+    Books,
     Collapse,
+    Documents,
     Hybrid,
+    InCorpus,
+    InLanguage,
+    MinScore,
     NoCrossEncoder,
     Rerank,
     TextWeight,
@@ -22,7 +27,7 @@ from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_js
 from rag_assets.errors import RequestError
 from rag_assets.postgres.database import open_database
 from rag_assets.retrieval.cross_encoder import Reranking, is_wanted
-from rag_assets.retrieval.request import MAX_CONTEXT, Searched, SearchRequest
+from rag_assets.retrieval.request import MAX_CONTEXT, SearchRequest
 from rag_assets.retrieval.search import SearchResult, search_text
 from rag_assets.retrieval.snippets import Part
 from rag_assets.settings.model import Settings, load_settings
@@ -32,17 +37,12 @@ from rag_assets.visible import count, visible
 def search_command(
     query: Annotated[str, typer.Argument(help="What to search for, in plain words.")],
     top_k: TopK = 10,
-    corpus: Annotated[Searched, typer.Option(help="The corpus to search.")] = "both",
+    corpus: InCorpus = "both",
     version: Versions = None,
-    language: Annotated[
-        str | None, typer.Option(help="Only versions and documents in this language.")
-    ] = None,
-    book: Annotated[
-        list[str] | None, typer.Option(help="Only this book, by code or name; may be repeated.")
-    ] = None,
-    document: Annotated[
-        list[str] | None, typer.Option(help="Only this document, by its key; may be repeated.")
-    ] = None,
+    language: InLanguage = None,
+    book: Books = None,
+    document: Documents = None,
+    min_score: MinScore = None,
     hybrid: Hybrid = False,
     text_weight: TextWeight = None,
     rerank: Rerank = False,
@@ -76,6 +76,7 @@ def search_command(
             versions=tuple(version) if version else None,
             language=language,
             books=tuple(book) if book else None,
+            min_score=min_score,
             hybrid=hybrid,
             text_weight=text_weight,
             rerank=rerank,

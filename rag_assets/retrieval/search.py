@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, aclosing
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,13 @@ from rag_assets.retrieval.fusion import TEXT_DEPTH
 from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.retrieval.query_vectors import embed_queries
-from rag_assets.retrieval.ranking import Found, hits_of, may_find_more, why_fewer_hits
+from rag_assets.retrieval.ranking import (
+    Found,
+    Ranked,
+    may_find_more,
+    ranked,
+    why_fewer_hits,
+)
 from rag_assets.retrieval.released import Served, served_now
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.showing import shown
@@ -115,27 +121,58 @@ def _searched(
     timeout_ms: int,
 ) -> SearchResult:
     started = time.perf_counter()
-    sides = sides_of(connection, request, served, timeout_ms=timeout_ms)
-    deeper = 1
-    while True:
-        results = [
-            _search_side(connection, settings, request, side, vector, large_vector,
-                  depth=deeper * _depth(request, side), timeout_ms=timeout_ms)
-            for side in sides
-        ]  # fmt: skip
-        hits, below = hits_of(request, results)
-        if len(hits) >= request.top_k or below or not may_find_more(request, results):
-            break
-        deeper *= 4
-    plan, *others = [found.plan for found in results]
+    trace = traced(
+        connection, settings, served, request, vector, large_vector, timeout_ms=timeout_ms
+    )
+    plan, *others = [found.plan for found in trace.results]
+    hits = trace.ranked.hits
     return SearchResult(
         hits=shown(connection, request, hits, timeout_ms),
         release_id=served.release_id,
         plan=plan,
-        why_fewer=why_fewer_hits(request, len(hits), below),
+        why_fewer=why_fewer_hits(request, len(hits), trace.ranked.below),
         search_ms=(time.perf_counter() - started) * 1000,
         documents_plan=others[0] if others else None,
     )
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a search found in each corpus, and how it ranked that.
+
+    :param depths: how many rows were fetched of each.
+    """
+
+    results: tuple[Found, ...]
+    depths: tuple[int, ...]
+    ranked: Ranked
+
+
+def traced(
+    connection: Connection,
+    settings: Settings,
+    served: Served,
+    request: SearchRequest,
+    vector: NDArray[np.float32],
+    large_vector: NDArray[np.float32] | None,
+    *,
+    timeout_ms: int,
+) -> Trace:
+    """Search, and keep what :func:`search` does not return. Parameters as there."""
+    sides = sides_of(connection, request, served, timeout_ms=timeout_ms)
+    deeper = 1
+    while True:
+        depths = [deeper * _depth(request, side) for side in sides]
+        results = [
+            _search_side(connection, settings, request, side, vector, large_vector,
+                         depth=depth, timeout_ms=timeout_ms)
+            for side, depth in zip(sides, depths, strict=True)
+        ]  # fmt: skip
+        trace = Trace(tuple(results), tuple(depths), ranked(request, results))
+        enough = len(trace.ranked.hits) >= request.top_k or trace.ranked.below
+        if enough or not may_find_more(request, results):
+            return trace
+        deeper *= 4
 
 
 def search_text(
@@ -159,28 +196,17 @@ def search_texts(
     :raises NotReleasedError: nothing is released yet.
     :raises RagAssetsError: as for :func:`search` and the embedder.
     """
-    texts = [request.embedded_text for request in requests]
-    if not all(text.strip() for text in texts):
-        raise RequestError("no-query", "query", "the query is empty: write what you look for")
-    with database.connect(autocommit=True) as connection:
-        prepare_connection(connection)
-        served = served_now(connection, settings)
-        for request in requests:
-            sides_of(connection, request, served)  # validate before paying for embeddings
-        started = time.perf_counter()
-        vectors = embed_queries(settings, served.target.table.space.spec, texts)
-        large: Sequence[NDArray[np.float32] | None] = [None] * len(texts)
-        if served.large_space is not None and any(request.rerank for request in requests):
-            large = list(embed_queries(settings, served.large_space.spec, texts))
-        embedding_ms = (time.perf_counter() - started) * 1000
+    with opened_search(database, settings, requests) as opened:
+        wide = [with_candidates(settings, request) for request in requests]
         found = [
             replace(
-                search(connection, settings, served, with_candidates(settings, request), vector,
-                       large_vector=large_vector),
-                embedding_ms=embedding_ms,
+                search(
+                    opened.connection, settings, opened.served, request, vector, large_vector=large
+                ),
+                embedding_ms=opened.embedding_ms,
             )
-            for request, vector, large_vector in zip(requests, vectors, large, strict=True)
-        ]  # fmt: skip
+            for request, (vector, large) in zip(wide, opened.vectors, strict=True)
+        ]
     return run_async(_reranked_all(settings, requests, found))
 
 
@@ -199,6 +225,46 @@ async def _reranked_all(
     async with aclosing(CrossEncoder(settings)) as encoder:
         pairs = zip(requests, found, strict=True)
         return tuple([await reranked(encoder, request, one) for request, one in pairs])
+
+
+@dataclass(frozen=True)
+class OpenedSearch:
+    """A connection to search on, the release, and the vectors of each request's text.
+
+    :param vectors: of each text in the small space and, to re-rank, in the large one.
+    :param embedding_ms: of all texts together.
+    """
+
+    connection: Connection
+    served: Served
+    vectors: Sequence[tuple[NDArray[np.float32], NDArray[np.float32] | None]]
+    embedding_ms: float
+
+
+@contextmanager
+def opened_search(
+    database: Database, settings: Settings, requests: Sequence[SearchRequest]
+) -> Iterator[OpenedSearch]:
+    """Embed the texts of up to 2,048 requests together, on a new connection.
+
+    :raises NotReleasedError: nothing is released yet.
+    :raises RagAssetsError: as for :func:`search` and the embedder.
+    """
+    texts = [request.embedded_text for request in requests]
+    if not all(text.strip() for text in texts):
+        raise RequestError("no-query", "query", "the query is empty: write what you look for")
+    with database.connect(autocommit=True) as connection:
+        prepare_connection(connection)
+        served = served_now(connection, settings)
+        for request in requests:
+            sides_of(connection, request, served)  # validate before paying for embeddings
+        started = time.perf_counter()
+        vectors = embed_queries(settings, served.target.table.space.spec, texts)
+        large: Sequence[NDArray[np.float32] | None] = [None] * len(texts)
+        if served.large_space is not None and any(request.rerank for request in requests):
+            large = list(embed_queries(settings, served.large_space.spec, texts))
+        embedding_ms = (time.perf_counter() - started) * 1000
+        yield OpenedSearch(connection, served, list(zip(vectors, large, strict=True)), embedding_ms)
 
 
 def _depth(request: SearchRequest, side: AnySide) -> int:
@@ -243,6 +309,7 @@ def _search_side(
         )
         stage.set({"rag_assets.plan": plan.kind, "db.response.returned_rows": len(found)})
     near = {row.id: row.distance for row in found}
+    nearest = tuple(near)
     passages = {row.id: side.passage(row.columns) for row in found}
     full = len(near) == depth
     if request.rerank:
@@ -251,7 +318,7 @@ def _search_side(
             again = compare(connection, table, compared, list(near), timeout_ms=timeout_ms)
         near = {row.id: row.distance for row in again}
     if not request.hybrid:
-        return Found(side, plan, near, {}, (), near, passages, full)
+        return Found(side, plan, nearest, near, {}, (), near, passages, full)
     with _stage("full_text", side):
         found_by_words = _by_words(connection, request, side, list(near), depth, timeout_ms)
         beyond = [row for row in found_by_words.ranked if row not in near]
@@ -261,9 +328,10 @@ def _search_side(
     return Found(
         side,
         plan,
+        nearest,
         near,
         {**found_by_words.near, **found_by_words.ranked},
-        found_by_words.ranked.keys(),
+        tuple(found_by_words.ranked),
         allowed | {row.id: row.distance for row in others},
         passages,
         full,
@@ -289,14 +357,14 @@ def _by_words(
         statistics=side.text.statistics,
         languages=side.languages,
         rows=side.filter,
-        matching=_rows(side),
+        matching=rows_passing(side),
         limit=depth,
         near=near,
         timeout_ms=timeout_ms,
     )
 
 
-def _rows(side: AnySide) -> int:
+def rows_passing(side: AnySide) -> int:
     """How many rows pass the filter, approximately."""
     if side.matching is not None:
         return side.matching

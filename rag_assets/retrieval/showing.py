@@ -33,7 +33,7 @@ def shown(
     connection: Connection, request: SearchRequest, hits: tuple[Hit, ...], timeout_ms: int
 ) -> tuple[Hit, ...]:
     """The hits with all that the request asks for."""
-    hits = _with_neighbours(connection, request, hits, timeout_ms)
+    hits = with_neighbours(connection, request, hits, timeout_ms)
     if request.snippets == "none" and not request.elements:
         return hits
     words = _words(connection, request, hits, timeout_ms)
@@ -80,7 +80,7 @@ def _forms(
     return known
 
 
-def _with_neighbours(
+def with_neighbours(
     connection: Connection, request: SearchRequest, hits: tuple[Hit, ...], timeout_ms: int
 ) -> tuple[Hit, ...]:
     """The hits of documents with the passages around them, where they are asked for."""
@@ -88,10 +88,10 @@ def _with_neighbours(
     if not request.context or not places:
         return hits
     found = iter(neighbours(connection, places, request.context, timeout_ms=timeout_ms))
-    with_neighbours = []
+    complete = []
     for hit in hits:
         if hit.document is not None:
             before, after = next(found)
             hit = replace(hit, document=replace(hit.document, before=before, after=after))  # noqa: PLW2901
-        with_neighbours.append(hit)
-    return tuple(with_neighbours)
+        complete.append(hit)
+    return tuple(complete)

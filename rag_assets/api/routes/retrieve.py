@@ -160,20 +160,7 @@ async def retrieved(request: Request, service: Service, asked: RetrieveRequest) 
 async def _retrieve(
     service: Service, asked: RetrieveRequest, confinement: Confinement, started: float
 ) -> tuple[RetrieveResponse, SearchResult]:
-    if wrong := check_exactly_one(asked.query, asked.vector):
-        raise RequestError("query-or-vector", "query", wrong)
-    source = service.sources.to_search()
-    served = source.current.served
-    wanted = replace(
-        asked.plain(),
-        confinement=confinement,
-        cross_encoder=is_wanted(service.settings, asked.cross_encoder, asked.query),
-    )
-    await _check(service, source, wanted, served)  # before paying for the embedding
-    vector = _given(asked.vector, served.target.table.space, "vector")
-    large = None
-    if asked.rerank_vector is not None and served.large_space is not None:
-        large = _given(asked.rerank_vector, served.large_space, "rerank_vector")
+    source, served, wanted, vector, large = await prepared(service, asked, confinement)
     before = time.perf_counter()
     found = await _search(service, source, served, wanted, vector, large, sampled=True)
     now = time.perf_counter()
@@ -193,6 +180,30 @@ async def _retrieve(
         hits=[hit_model(hit) for hit in found.hits],
     )
     return answer, found
+
+
+async def prepared(
+    service: Service, asked: RetrieveRequest, confinement: Confinement
+) -> tuple[Source, Served, SearchRequest, Vector | None, Vector | None]:
+    """Where to search, what, for which request, and the vectors that the client gave.
+
+    :raises RequestError: the request cannot be answered.
+    """
+    if wrong := check_exactly_one(asked.query, asked.vector):
+        raise RequestError("query-or-vector", "query", wrong)
+    source = service.sources.to_search()
+    served = source.current.served
+    wanted = replace(
+        asked.plain(),
+        confinement=confinement,
+        cross_encoder=is_wanted(service.settings, asked.cross_encoder, asked.query),
+    )
+    await _check(service, source, wanted, served)  # before paying for the embedding
+    vector = _given(asked.vector, served.target.table.space, "vector")
+    large = None
+    if asked.rerank_vector is not None and served.large_space is not None:
+        large = _given(asked.rerank_vector, served.large_space, "rerank_vector")
+    return source, served, wanted, vector, large
 
 
 async def _check(service: Service, source: Source, wanted: SearchRequest, served: Served) -> None:
@@ -223,14 +234,9 @@ async def _search(
     :param sampled: the search is a user's, which may be repeated exactly in the background.
     """
     started = time.perf_counter()
-    if vector is None and wanted.text is not None:
-        vector = await service.query_vector(served.target.table.space, wanted.embedded_text)
-        if wanted.rerank and served.large_space is not None:
-            large = await service.query_vector(served.large_space, wanted.embedded_text)
-    if vector is None:
-        raise RequestError("query-or-vector", "query", "give query or vector")
+    given, large = await embedded(service, served, wanted, vector, large)
     embedding_ms = (time.perf_counter() - started) * 1000
-    given, wide = vector, with_candidates(service.settings, wanted)
+    wide = with_candidates(service.settings, wanted)
     found = await service.search(
         source,
         lambda connection: search(
@@ -245,9 +251,26 @@ async def _search(
         timeout_ms=0,  # a search limits its own statements
     )
     if sampled:
-        service.sample(source, served, wanted, found, vector, large)
+        service.sample(source, served, wanted, found, given, large)
     found = await service.reranked(wanted, found)  # without a connection: it may take a second
     return replace(found, embedding_ms=embedding_ms)
+
+
+async def embedded(
+    service: Service,
+    served: Served,
+    wanted: SearchRequest,
+    vector: Vector | None,
+    large: Vector | None,
+) -> tuple[Vector, Vector | None]:
+    """The query's vectors: those that were given, or its text's."""
+    if vector is None and wanted.text is not None:
+        vector = await service.query_vector(served.target.table.space, wanted.embedded_text)
+        if wanted.rerank and served.large_space is not None:
+            large = await service.query_vector(served.large_space, wanted.embedded_text)
+    if vector is None:
+        raise RequestError("query-or-vector", "query", "give query or vector")
+    return vector, large
 
 
 def _given(components: list[float] | None, space: Space, field: str) -> Vector | None:
