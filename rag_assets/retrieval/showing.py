@@ -33,7 +33,7 @@ def shown(
     connection: Connection, request: SearchRequest, hits: tuple[Hit, ...], timeout_ms: int
 ) -> tuple[Hit, ...]:
     """The hits with all that the request asks for."""
-    hits = with_neighbours(connection, request, hits, timeout_ms)
+    hits = _with_neighbours(connection, request, hits, timeout_ms)
     if request.snippets == "none" and not request.elements:
         return hits
     words = _words(connection, request, hits, timeout_ms)
@@ -80,7 +80,7 @@ def _forms(
     return known
 
 
-def with_neighbours(
+def _with_neighbours(
     connection: Connection, request: SearchRequest, hits: tuple[Hit, ...], timeout_ms: int
 ) -> tuple[Hit, ...]:
     """The hits of documents with the passages around them, where they are asked for."""

@@ -17,7 +17,7 @@ from rag_assets.retrieval.explain.standing import Corpus
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import opened_search, traced
-from rag_assets.retrieval.showing import with_neighbours
+from rag_assets.retrieval.showing import shown
 from rag_assets.settings.model import Settings
 
 Vector = NDArray[np.float32]
@@ -62,7 +62,7 @@ def explain(
         for place, (found, depth) in enumerate(zip(trace.results, trace.depths, strict=True))
     ]  # fmt: skip
     plan, *others = [found.plan for found in trace.results]
-    hits = with_neighbours(connection, request, trace.ranked.hits, timeout_ms)
+    hits = shown(connection, request, trace.ranked.hits, timeout_ms)
     return Explanation(
         query=request.text or "",
         release=served.release_id,
