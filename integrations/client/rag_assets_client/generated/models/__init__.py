@@ -17,6 +17,14 @@ from .eval_request import EvalRequest
 from .eval_request_corpus import EvalRequestCorpus
 from .eval_response import EvalResponse
 from .eval_result import EvalResult
+from .expected_model import ExpectedModel
+from .expected_model_corpus import ExpectedModelCorpus
+from .expected_model_stage import ExpectedModelStage
+from .explain_request import ExplainRequest
+from .explain_request_corpus import ExplainRequestCorpus
+from .explain_response import ExplainResponse
+from .explained_document_hit_model import ExplainedDocumentHitModel
+from .explained_hit_model import ExplainedHitModel
 from .health_response_health import HealthResponseHealth
 from .hit_model import HitModel
 from .lane_changed import LaneChanged
@@ -29,11 +37,14 @@ from .pause_queue import PauseQueue
 from .pause_queue_lane import PauseQueueLane
 from .plan_model import PlanModel
 from .plan_model_kind import PlanModelKind
+from .plan_rank_model import PlanRankModel
+from .plan_rank_model_kind import PlanRankModelKind
 from .prioritize_queue import PrioritizeQueue
 from .priority_rule import PriorityRule
 from .priority_rule_priority import PriorityRulePriority
 from .problem import Problem
 from .queue_changed import QueueChanged
+from .ranks_model import RanksModel
 from .ready import Ready
 from .ready_searched_type_0 import ReadySearchedType0
 from .remark_model import RemarkModel
@@ -53,6 +64,7 @@ from .timing import Timing
 from .upload_answer import UploadAnswer
 from .upload_answer_how import UploadAnswerHow
 from .version_model import VersionModel
+from .why_model import WhyModel
 
 __all__ = (
     "BookModel",
@@ -72,6 +84,14 @@ __all__ = (
     "EvalRequestCorpus",
     "EvalResponse",
     "EvalResult",
+    "ExpectedModel",
+    "ExpectedModelCorpus",
+    "ExpectedModelStage",
+    "ExplainRequest",
+    "ExplainRequestCorpus",
+    "ExplainResponse",
+    "ExplainedDocumentHitModel",
+    "ExplainedHitModel",
     "HealthResponseHealth",
     "HitModel",
     "LaneChanged",
@@ -84,11 +104,14 @@ __all__ = (
     "PauseQueueLane",
     "PlanModel",
     "PlanModelKind",
+    "PlanRankModel",
+    "PlanRankModelKind",
     "PrioritizeQueue",
     "PriorityRule",
     "PriorityRulePriority",
     "Problem",
     "QueueChanged",
+    "RanksModel",
     "Ready",
     "ReadySearchedType0",
     "RemarkModel",
@@ -108,4 +131,5 @@ __all__ = (
     "UploadAnswer",
     "UploadAnswerHow",
     "VersionModel",
+    "WhyModel",
 )
