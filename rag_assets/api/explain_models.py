@@ -12,18 +12,19 @@ from rag_assets.retrieval.explain.model import Expected, ExplainedHit, Explanati
 from rag_assets.vectors.sql.tables import Corpus
 
 MAX_EXPECTED = 20
-Expectation = Annotated[str, Field(min_length=1, max_length=450)]
+Expectations = list[Annotated[str, Field(min_length=1, max_length=450)]]
+EXPECT: Expectations = Field(
+    default_factory=list,
+    max_length=MAX_EXPECTED,
+    description='Verses such as "Jonah 1:17", in any version or in one ("EN_SAMPLE Jonah 1:17"), '
+    'or keys of documents, with a passage\'s position after # ("manual.pdf#2").',
+)
 
 
 class ExplainRequest(RetrieveRequest):
     """A search, and the passages that are expected in its answer."""
 
-    expect: list[Expectation] = Field(
-        default_factory=list,
-        max_length=MAX_EXPECTED,
-        description='Verses such as "Jonah 1:17", in any version or in one ("EN_SAMPLE Jonah '
-        '1:17"), or keys of documents, with a passage\'s position after # ("manual.pdf#2").',
-    )
+    expect: Expectations = EXPECT
 
 
 class RanksModel(BaseModel):

@@ -34,14 +34,13 @@ from rag_assets.vectors.sql.code_sets import CodeUse
 from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets_tests.api.conftest import CARTA, MANUAL, SMALL, Copy, corpus_settings, verse_text
-from rag_assets_tests.api.server import Server
+from rag_assets_tests.api.server import EXPLAIN, Server
 from rag_assets_tests.cli.test_help import parse
 from rag_assets_tests.conftest import SAMPLES
 from rag_assets_tests.corpora import load_version
 from rag_assets_tests.documents.queued import queue
 from rag_assets_tests.release.corpus import embed
 
-EXPLAIN = "/api/v1/explain"
 FISH = "a great fish swallowed Jonah"
 JONAH = "Jonah 1:17"
 
