@@ -28,6 +28,7 @@ from rag_assets_tests.api.server import (
     EVAL,
     EXPLAIN,
     RETRIEVE,
+    VERSES,
     Server,
     environment_of,
     serving,
@@ -188,6 +189,11 @@ def test_no_route_returns_what_the_key_may_not_read(
     explained = mine.send("POST", EXPLAIN, json={"query": MANUAL[1], "expect": list(EXPECTED)})
     if explained.status_code == 200:
         check_stages(mine, explained.json())
+    for versions in ([], ["PT_SAMPLE"], ["EN_SAMPLE"]):
+        beside = mine.send("GET", VERSES, params={"reference": "RUT 1", "versions": versions})
+        verses = beside.json().get("verses", ())
+        assert bool(verses) is (beside.status_code == 200)
+        assert all(mine.allows(verse["version"]) for verse in verses)
     listed = mine.send("GET", DOCUMENTS, params={"limit": 100})
     if listed.status_code == 200:
         keys = {document["key"] for document in listed.json()["documents"]}
@@ -254,6 +260,7 @@ def test_every_route_that_takes_a_key_is_among_them(locked: Server) -> None:
         *(("get", RETRIEVE), ("post", RETRIEVE), ("post", EVAL)),
         *(("get", DOCUMENTS), ("post", DOCUMENTS), ("get", f"{DOCUMENTS}/{{key}}")),
         ("get", CORPUS),
+        ("get", VERSES),
         ("post", EXPLAIN),
     }
     assert {tool.name for tool in TOOLS} == {"search", "fetch", "list_corpus", "explain"}
