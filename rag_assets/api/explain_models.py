@@ -104,19 +104,24 @@ class ExplainResponse(BaseModel):
     query: str | None
     release: int = Field(description="The release that was searched.")
     plan: AnyPlan
+    cross_encoder: bool = Field(
+        description="Whether `retrieve` re-ranks these hits by a cross-encoder: ranks are those "
+        "before it."
+    )
     hits: list[
         Annotated[ExplainedHitModel | ExplainedDocumentHitModel, Field(discriminator="corpus")]
     ]
     expected: list[ExpectedModel]
 
 
-def explain_model(found: Explanation, request_id: str) -> ExplainResponse:
+def explain_model(found: Explanation, request_id: str, *, cross_encoder: bool) -> ExplainResponse:
     """The model of an explanation."""
     return ExplainResponse(
         request_id=request_id,
         query=found.query or None,
         release=found.release,
         plan=plans_model(found.plan, found.documents_plan),
+        cross_encoder=cross_encoder,
         hits=[_hit(one) for one in found.hits],
         expected=[_expected(one) for one in found.expected],
     )

@@ -13,7 +13,7 @@ from rag_assets.api.sql.keys import create_key
 from rag_assets.postgres.database import Database
 from rag_assets_tests.api.chromium import PROGRAM, Chromium, Page, running_chromium
 from rag_assets_tests.api.conftest import corpus_settings, verse_text
-from rag_assets_tests.api.server import CORPUS, ROOT, Server, environment_of, serving
+from rag_assets_tests.api.server import CORPUS, EXPLAIN, ROOT, Server, environment_of, serving
 from rag_assets_tests.documents.corpus import judge_all, publish_document
 from rag_assets_tests.release.corpus import release_corpus
 
@@ -187,11 +187,24 @@ def test_the_keyboard_alone_suffices(server: Server, page: Page) -> None:
     page.ask("document.querySelector('.why summary').focus()")
     page.press("Enter")
     page.wait("document.querySelector('.why dl') !== null")
-    asked = server.http.post("/api/v1/explain", json={"query": QUERY, "top_k": 2}).json()
+    asked = server.http.post(EXPLAIN, json={"query": QUERY, "top_k": 2}).json()
     why = asked["hits"][0]["why"]
     shown = page.ask("[...document.querySelectorAll('.why dd')].map(one => one.textContent)")
     assert shown[1:4] == [why["text_hash"], why["run_id"], why["model"]]
     assert str(why["ranks"]["exact"]) in shown
+    page.ask(
+        "document.querySelector('#missing').open = true;"
+        "document.querySelector('#expected').value = 'EN_SAMPLE Psalm 23:1';"
+        "document.querySelector('#expected').focus()"
+    )
+    page.press("Enter")
+    page.wait("document.querySelector('#stages dl') !== null")
+    explained = server.http.post(
+        EXPLAIN, json={"query": QUERY, "top_k": 2, "expect": ["EN_SAMPLE Psalm 23:1"]}
+    ).json()["expected"][0]
+    shown = page.ask("document.querySelector('#stages').innerText")
+    assert explained["reason"] in shown
+    assert explained["next_command"] in shown
 
 
 @in_a_browser

@@ -50,4 +50,4 @@ async def explained(request: Request, service: Service, asked: ExplainRequest) -
         "k": len(found.hits),
         "key": getattr(request.state, "key_id", "-"),
     }
-    return explain_model(found, ids.request_id.get())
+    return explain_model(found, ids.request_id.get(), cross_encoder=wanted.cross_encoder)
