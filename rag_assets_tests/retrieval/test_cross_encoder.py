@@ -10,7 +10,13 @@ from pydantic import ValidationError
 
 from openai_emulator.faults import Fault, FaultKind
 from openai_emulator.process import Emulator
-from rag_assets.retrieval.cross_encoder import CrossEncoder, Reranking, is_wanted, with_candidates
+from rag_assets.retrieval.cross_encoder import (
+    CrossEncoder,
+    Reranking,
+    is_wanted,
+    read_scores,
+    with_candidates,
+)
 from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.settings.model import Settings
@@ -134,6 +140,13 @@ def test_wrong_settings_never_fail_a_search(emulator: Emulator) -> None:
     for address in ("http://[/rerank", "127.0.0.1:80/rerank", "ftp://host/rerank"):
         with pytest.raises(ValidationError, match="rag_rerank_url"):
             settings_of(emulator, rag_rerank_url=address)
+
+
+def test_an_answer_with_more_than_was_asked_for_is_wrong() -> None:
+    result = {"index": 0, "score": 1}
+    assert read_scores("tei", [result], 1) == [1.0]
+    with pytest.raises(ValueError, match="results"):
+        read_scores("tei", [result, result], 1)
 
 
 def test_it_is_used_if_there_is_one_and_the_client_does_not_refuse(emulator: Emulator) -> None:

@@ -68,6 +68,7 @@ def test_the_part_with_the_words_of_the_query_is_shown(
         ("de", "strasse haus", "Die Straße der Häuser", ["Straße", "Häuser"]),
         ("zh", "摩西", "耶和华对摩西说,摩与西", ["摩西"]),
         ("zh", "耶和华", "耶和华对摩西说", ["耶和华"]),
+        ("zh", "西", "摩西说", ["西"]),
         ("id", "lihat", "mereka melihat dia", ["melihat"]),
         ("und", "Pumpe", "pumpe pumpen", ["pumpe"]),
     ],
