@@ -264,16 +264,33 @@ def test_in_a_list_that_was_not_probed(ask: Asked) -> None:
     assert ask(found.passage, query, corpus="bible").found
 
 
-def test_beyond_the_candidates(ask: Asked, connection: Connection) -> None:
-    found = ask("EN_SAMPLE JUD 1:4", top_k=2, corpus="bible")
-    assert found.ranks.exact is not None
+def test_beyond_the_candidates(ask: Asked) -> None:
+    found = ask("EN_SAMPLE JON 2:1", top_k=2, corpus="bible")
+    rank = found.ranks.exact
+    assert rank is not None
     stopped(
-        found, "beyond_candidates", f"Exact search ranks it {found.ranks.exact:,}", "nearest 2",
-        command=f"rag-assets search '{FISH}' --top-k {min(100, found.ranks.exact)} --corpus bible",
+        found, "beyond_candidates", f"Exact search ranks it {rank},", "nearest 2",
+        command=f"rag-assets search '{FISH}' --top-k 2 --corpus bible --hybrid",
     )  # fmt: skip
-    asked = {"top_k": 2, "corpus": "bible", "hybrid": True, "text_depth": 2, "text_weight": 0}
-    found = ask("EN_SAMPLE JON 2:1", **asked)
-    assert found.ranks.text is not None
+    assert ask("EN_SAMPLE JON 2:1", top_k=2, corpus="bible", hybrid=True, text_weight=1).found
+    wordless = "and the people sailed home"
+    near, far = (
+        next(one for one in ask.explanation(wordless, *every_verse(), top_k=2).expected
+             if one.ranks.text is None and one.ranks.exact in ranks)
+        for ranks in (range(3, 101), range(101, 600))
+    )  # fmt: skip
+    command = f"rag-assets search '{wordless}' --top-k"
+    stopped(near, "beyond_candidates", command=f"{command} {near.ranks.exact}")
+    version, book, *_ = far.passage.split()
+    stopped(far, "beyond_candidates",
+            command=f"{command} 2 --version {version} --book {book}")  # fmt: skip
+
+
+def every_verse() -> list[str]:
+    return [
+        f"EN_SAMPLE {verse.book} {verse.chapter}:{verse.verse}"
+        for verse in read_bible(SAMPLES / "EN_SAMPLE").verses
+    ]
 
 
 def test_beyond_the_candidates_by_code(ask: Asked, connection: Connection) -> None:
