@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rag_assets.api.explain_models import explain_model
 from rag_assets.cli.options import (
     Books,
     Collapse,
@@ -89,7 +90,7 @@ def explain_command(
         )
         found = explain_text(open_database(settings), settings, query, request, expect=expect or ())
     if as_json:
-        show_json(found)
+        show_json(explain_model(found, "").model_dump(exclude={"request_id"}))
     else:
         _show(found)
 
@@ -119,14 +120,14 @@ def _show_expected(one: Expected) -> None:
     if one.verdict.command:
         out.print(indented(f"next: {plain(one.verdict.command)}", 2))
     if one.score is not None:
-        ranks = {plan.plan: plan.rank for plan in one.plans}
+        ranks = {plan.plan + " (used)" * plan.used: plan.rank for plan in one.plans}
         ranks |= {
             "words": one.ranks.text,
             "after fusion": one.ranks.fused,
             "after grouping": one.ranks.grouped,
         }
-        shown = ", ".join(f"{name} {rank or '-'}" for name, rank in ranks.items())
-        out.print(indented(f"[dim]rank: {plain(shown)}; score {one.score:.3f}[/dim]", 2))
+        shown = "; ".join(f"{name}: {rank or '-'}" for name, rank in ranks.items())
+        out.print(indented(f"[dim]ranks: {plain(shown)}; score {one.score:.3f}[/dim]", 2))
 
 
 def _row(one: ExplainedHit) -> dict[str, object]:

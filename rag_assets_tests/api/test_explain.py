@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +14,10 @@ from rag_assets.bible.reader import read_bible
 from rag_assets.bible.sql.embeddings import record_failures, stale_verses
 from rag_assets.bible.sql.oddities import store_oddities
 from rag_assets.documents.sql.lanes import pause_lane
-from rag_assets.documents.sql.queue import claim, mark_dead
+from rag_assets.documents.sql.queue import claim, mark_dead, mark_for_retry
 from rag_assets.documents.sql.withdrawal import withdraw
+from rag_assets.embedding.batching import Text
+from rag_assets.embedding.sql.batches import reserve
 from rag_assets.errors import RequestError
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Silent
@@ -37,7 +40,7 @@ from rag_assets_tests.api.conftest import CARTA, MANUAL, SMALL, Copy, corpus_set
 from rag_assets_tests.api.server import EXPLAIN, Server
 from rag_assets_tests.cli.test_help import parse
 from rag_assets_tests.conftest import SAMPLES
-from rag_assets_tests.corpora import load_version
+from rag_assets_tests.corpora import load_version, write_usfm_version
 from rag_assets_tests.documents.queued import queue
 from rag_assets_tests.release.corpus import embed
 
@@ -185,6 +188,10 @@ def test_not_embedded(ask: Asked, connection: Connection, settings: Settings) ->
     refusals = {verse.text_hash: ("InputRejectedError", "content filter")}
     record_failures(connection, space, [verse], refusals, run_id="run")
     stopped(ask(raw), "not_embedded", "content filter", command=embedded)
+    connection.execute("DELETE FROM embedding_failures")
+    batch = (Text(verse.text_hash, verse.text),)
+    number = reserve(connection, space, "EN_RAW", [batch], run_id="run", attempt=1)
+    stopped(ask(raw), "not_embedded", f"batch {number}", command="rag-assets batches list")
     stopped(
         ask("waiting.md"), "not_embedded", "pending",
         command="rag-assets documents show waiting.md",
@@ -195,6 +202,16 @@ def test_not_embedded(ask: Asked, connection: Connection, settings: Settings) ->
     )  # fmt: skip
     stopped(ask("failed.md"), "not_embedded", "Run run",
             command="rag-assets documents show failed.md")  # fmt: skip
+    mark_for_retry(connection, claimed.document_id, "run", "TimeoutError", "too slow", 9)
+    stopped(ask("failed.md"), "not_embedded", "too slow",
+            command="rag-assets documents show failed.md")  # fmt: skip
+    pause_lane(connection, "rag_processing", "", "command")
+    stopped(ask("failed.md"), "not_embedded", "paused by command",
+            command="rag-assets documents resume rag_processing")  # fmt: skip
+    connection.execute(
+        "UPDATE documents SET state = 'running', run_id = 'run', lease_until = now()"
+        " WHERE document_key = 'failed.md'"
+    )
     mark_dead(connection, claimed.document_id, "run", "CorruptDocumentError", "it is cut off")
     stopped(
         ask("failed.md"), "not_embedded", "dead letter", "it is cut off",
@@ -215,6 +232,19 @@ def test_stale(ask: Asked, connection: Connection) -> None:
         ask("manual.pdf", top_k=1), "stale", "file changed",
         command="rag-assets documents show manual.pdf",
     )  # fmt: skip
+
+
+def test_stale_files(ask: Asked, tmp_path: Path) -> None:
+    for code in ("EN_RAW", "EN_SAMPLE", "EN_FOLDER"):
+        write_usfm_version(tmp_path, code, ["a verse that has no vector", "a new one"])
+    ask.settings = ask.settings.model_copy(update={"rag_bibles_dir": tmp_path})
+    stopped(ask("EN_RAW GEN 1:2"), "stale", "01-GEN.usfm, line 7",
+            command="rag-assets bible embed EN_RAW")  # fmt: skip
+    stopped(ask("EN_SAMPLE JON 3:1", top_k=1), "stale", "changed after it was loaded",
+            command="rag-assets bible embed EN_SAMPLE")  # fmt: skip
+    stopped(ask("EN_FOLDER GEN 1:2"), "not_embedded", "has a folder",
+            command="rag-assets bible embed EN_FOLDER")  # fmt: skip
+    assert ask(f"EN_SAMPLE {JONAH}").found, "what is in the answer is found"
 
 
 def test_not_in_the_release(ask: Asked, connection: Connection) -> None:
@@ -264,16 +294,33 @@ def test_in_a_list_that_was_not_probed(ask: Asked) -> None:
     assert ask(found.passage, query, corpus="bible").found
 
 
-def test_beyond_the_candidates(ask: Asked, connection: Connection) -> None:
-    found = ask("EN_SAMPLE JUD 1:4", top_k=2, corpus="bible")
-    assert found.ranks.exact is not None
+def test_beyond_the_candidates(ask: Asked) -> None:
+    found = ask("EN_SAMPLE JON 2:1", top_k=2, corpus="bible")
+    rank = found.ranks.exact
+    assert rank is not None
     stopped(
-        found, "beyond_candidates", f"Exact search ranks it {found.ranks.exact:,}", "nearest 2",
-        command=f"rag-assets search '{FISH}' --top-k {min(100, found.ranks.exact)} --corpus bible",
+        found, "beyond_candidates", f"Exact search ranks it {rank},", "nearest 2",
+        command=f"rag-assets search '{FISH}' --top-k 2 --corpus bible --hybrid",
     )  # fmt: skip
-    asked = {"top_k": 2, "corpus": "bible", "hybrid": True, "text_depth": 2, "text_weight": 0}
-    found = ask("EN_SAMPLE JON 2:1", **asked)
-    assert found.ranks.text is not None
+    assert ask("EN_SAMPLE JON 2:1", top_k=2, corpus="bible", hybrid=True, text_weight=1).found
+    wordless = "and the people sailed home"
+    near, far = (
+        next(one for one in ask.explanation(wordless, *every_verse(), top_k=2).expected
+             if one.ranks.text is None and one.ranks.exact in ranks)
+        for ranks in (range(3, 101), range(101, 600))
+    )  # fmt: skip
+    command = f"rag-assets search '{wordless}' --top-k"
+    stopped(near, "beyond_candidates", command=f"{command} {near.ranks.exact}")
+    version, book, *_ = far.passage.split()
+    stopped(far, "beyond_candidates",
+            command=f"{command} 2 --version {version} --book {book}")  # fmt: skip
+
+
+def every_verse() -> list[str]:
+    return [
+        f"EN_SAMPLE {verse.book} {verse.chapter}:{verse.verse}"
+        for verse in read_bible(SAMPLES / "EN_SAMPLE").verses
+    ]
 
 
 def test_beyond_the_candidates_by_code(ask: Asked, connection: Connection) -> None:

@@ -27,7 +27,7 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
     language = found.language if found else None
     of_language = language is not None and may.allows_language(language)
     if not may.allows_corpus("documents") or not (may.languages is None or of_language):
-        return Passage(wanted.asked, wanted.asked, "documents", (), lambda: OUTSIDE_KEY_SCOPE)
+        return Passage(wanted.asked, wanted.asked, "documents", (), {}, lambda: OUTSIDE_KEY_SCOPE)
     if found is None and wanted.doubt is not None:
         raise wanted.doubt
     table = documents_table(context.served.target.table.space)
@@ -59,5 +59,6 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
         f"{wanted.key}{position}",
         "documents",
         tuple(one.id for one in passages if one.embedded),
+        {"documents": (wanted.key,)},
         lambda: document_stopped(facts()),
     )

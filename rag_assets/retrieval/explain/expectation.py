@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rag_assets.bible.books import display_name
 from rag_assets.errors import RequestError
@@ -70,6 +71,7 @@ class Passage:
 
     :param reference: such as ``EN_SAMPLE Jonah 1:17`` or ``manual.pdf#2``.
     :param ids: rows with vectors: one, or those of a whole document.
+    :param narrow: fields of a request that selects little else.
     :param stopped: where it stopped before the search; ``None`` if it can be searched. Only called
         for a passage that is not in the answer, because it may read files.
     """
@@ -78,6 +80,7 @@ class Passage:
     reference: str
     corpus: Corpus
     ids: tuple[int, ...]
+    narrow: Mapping[str, Any]
     stopped: Callable[[], Verdict | None]
 
 

@@ -71,7 +71,7 @@ def _where(
             row = searched.best(passage.ids)
             if row is None:
                 break
-            verdict = searched.verdict(row, whole=len(passage.ids) > 1)
+            verdict = searched.verdict(row, passage)
             if verdict.stage != "found":
                 verdict = passage.stopped() or verdict
             return Expected(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rag_assets.retrieval.explain.command import command_of
+from rag_assets.retrieval.explain.expectation import Passage
 from rag_assets.retrieval.explain.model import Ranks, Verdict
 from rag_assets.retrieval.explain.standing import Standing
+from rag_assets.retrieval.fusion import TEXT_DEPTH
 from rag_assets.retrieval.hits import Hit
-from rag_assets.retrieval.request import MAX_TOP_K, SearchRequest
+from rag_assets.retrieval.request import MAX_TEXT_DEPTH, MAX_TOP_K, SearchRequest
 from rag_assets.retrieval.search import Trace
 from rag_assets.vectors.search_plan import SearchPlan, candidates_for
 
@@ -60,15 +62,12 @@ class Searched:
             grouped=self.rank_of(row),
         )
 
-    def verdict(self, row: int, *, whole: bool) -> Verdict:
-        """Whether a row is in the answer, or where it stopped.
-
-        :param whole: any passage of its document will do.
-        """
+    def verdict(self, row: int, passage: Passage) -> Verdict:
+        """Whether a passage's row is in the answer, or where it stopped."""
         request, ranked = self.request, self.trace.ranked
         key, rank = (self.place, row), self.rank_of(row)
         if key not in ranked.order:
-            return _missed(self, row)
+            return _missed(self, row, passage)
         if rank is None:
             reason = (
                 f"It scores {ranked.similarities[key]:.3f}, under min_score {request.min_score:g}."
@@ -79,7 +78,7 @@ class Searched:
             deeper = replace(request, top_k=min(rank, MAX_TOP_K))
             reason = f"It is candidate {rank}, and the search returns {request.top_k} hits."
             return Verdict("beyond_top_k", reason, command_of(deeper))
-        if members[0] != key and not whole:
+        if members[0] != key and len(passage.ids) == 1:
             leader = _name(ranked.hits[rank - 1])
             reason = f"It is grouped under hit {rank}, {leader}, which ranks before it."
             return Verdict("grouped", reason, command_of(replace(request, collapse=False)))
@@ -100,7 +99,7 @@ def outside_filter(request: SearchRequest) -> Verdict:
     )
 
 
-def _missed(searched: Searched, row: int) -> Verdict:
+def _missed(searched: Searched, row: int, passage: Passage) -> Verdict:
     """The verdict on a row that is not among the candidates."""
     request, plan, standing = searched.request, searched.plan, searched.standing
     found, depth = searched.trace.results[searched.place], searched.trace.depths[searched.place]
@@ -128,14 +127,16 @@ def _missed(searched: Searched, row: int) -> Verdict:
         f"Exact search ranks it {standing.exact[row]:,}, and this search considers the nearest "
         f"{depth:,}."
     )
-    return Verdict("beyond_candidates", reason, command_of(_wider(request, standing, row)))
+    return Verdict("beyond_candidates", reason, command_of(_other(request, standing, row, passage)))
 
 
-def _wider(request: SearchRequest, standing: Standing, row: int) -> SearchRequest:
-    """The request to try next: with words if these find it, or with more hits."""
-    if not request.hybrid and row in standing.text:
+def _other(request: SearchRequest, standing: Standing, row: int, passage: Passage) -> SearchRequest:
+    """A request that finds it: with words, with more hits or, failing that, with a filter."""
+    if not request.hybrid and standing.text.get(row, MAX_TEXT_DEPTH) <= TEXT_DEPTH:
         return replace(request, hybrid=True)
-    return replace(request, top_k=min(MAX_TOP_K, max(request.top_k, standing.exact[row])))
+    if request.top_k < standing.exact[row] <= MAX_TOP_K:
+        return replace(request, top_k=standing.exact[row])
+    return replace(request, corpus="both", **passage.narrow)
 
 
 def _name(hit: Hit) -> str:

@@ -106,8 +106,6 @@ def _unembedded(facts: VerseFacts, passage: StoredPassage, embed: str) -> tuple[
         return f"Its text is in batch {passage.batch}, whose results are not stored yet.", (
             "rag-assets batches list"
         )
-    if passage.claimed:
-        return "A run is requesting its vector, or died while doing so.", embed
     if facts.pause is not None:
         return f"Its lane {BIBLE_LANE} is paused {_clause(facts.pause.description)}.", (
             f"rag-assets documents resume {BIBLE_LANE}"

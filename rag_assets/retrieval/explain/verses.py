@@ -46,8 +46,8 @@ def passages_of_verse(
         may != EVERYTHING and wanted.version is not None and wanted.version not in declared
     )
     if hidden:
-        reference = wanted.asked
-        return [Passage(wanted.asked, reference, "bible", (), lambda: OUTSIDE_KEY_SCOPE)]
+        asked = wanted.asked
+        return [Passage(asked, asked, "bible", (), {}, lambda: OUTSIDE_KEY_SCOPE)]
     rows = {
         row.place: row
         for row in stored_verses(
@@ -74,7 +74,7 @@ def _in_none(wanted: ExpectedVerse, declared: Mapping[str, DeclaredVersion]) -> 
         f"None of {len(declared)} loaded versions has {wanted.name} with text.",
         "rag-assets bible list",
     )
-    return Passage(wanted.asked, wanted.name, "bible", (), lambda: verdict)
+    return Passage(wanted.asked, wanted.name, "bible", (), {}, lambda: verdict)
 
 
 def _in_version(
@@ -89,6 +89,7 @@ def _in_version(
         f"{code} {wanted.name}",
         "bible",
         (row.id,) if row is not None and row.embedded else (),
+        {"versions": (code,), "books": (wanted.book,)},
         lambda: verse_stopped(_facts(context, wanted, code, declared, row)),
     )
 

@@ -1,5 +1,7 @@
 """What is stored of an expected passage: text, vector, refusals, and what it waits for.
 
+Not the claims of runs: their table is unlogged, which a standby cannot read.
+
 Each function takes a time limit for its statement, ``timeout_ms`` (0 for none), and raises
 SearchTimeoutError when the limit is reached.
 """
@@ -35,7 +37,6 @@ class StoredPassage:
     :param embedded: whether it has a vector; ``current``: that of its text, written by a run.
     :param refusal: why the provider refused its present text; ``None`` if it did not.
     :param batch: the open batch that its text is in.
-    :param claimed: whether a run is requesting its text.
     """
 
     id: int
@@ -44,7 +45,6 @@ class StoredPassage:
     current: bool
     refusal: str | None
     batch: int | None
-    claimed: bool
 
 
 def declared_versions(connection: Connection, *, timeout_ms: int = 0) -> dict[str, DeclaredVersion]:
@@ -57,13 +57,11 @@ def declared_versions(connection: Connection, *, timeout_ms: int = 0) -> dict[st
     return {one.code: one for one in found.fetchall()}
 
 
-_WAITING = sql.SQL(
+_BATCH = sql.SQL(
     """
     (SELECT batch_id FROM embedding_batch_texts t JOIN embedding_batches b USING (batch_id)
       WHERE t.space_id = %(space)s AND t.text_hash = p.text_hash
-        AND b.state IN ('prepared', 'submitted', 'ended')) AS batch,
-    EXISTS (SELECT FROM embedding_claims c
-             WHERE c.space_id = %(space)s AND c.text_hash = p.text_hash) AS claimed
+        AND b.state IN ('prepared', 'submitted', 'ended')) AS batch
     """
 )
 
@@ -87,14 +85,14 @@ def stored_verses(
                (SELECT message FROM embedding_failures f
                  WHERE f.space_id = %(space)s AND f.verse_id = p.verse_id
                    AND f.text_hash = p.text_hash) AS refusal,
-               {waiting}
+               {batch}
           FROM bible_versions v JOIN verses p USING (version_code)
           LEFT JOIN {table} e ON e.verse_id = p.verse_id
          WHERE p.book = %(book)s AND p.chapter = %(chapter)s
            AND %(verse)s BETWEEN p.verse AND p.verse_end
          ORDER BY p.version_code
         """
-    ).format(table=table.identifier, waiting=_WAITING)
+    ).format(table=table.identifier, batch=_BATCH)
     book, chapter, verse = place
     values = {"book": book, "chapter": chapter, "verse": verse, "space": table.space.space_id}
     with limited(connection, timeout_ms):
@@ -110,11 +108,11 @@ def stored_chunks(
         """
         SELECT p.chunk_id AS id, p.position::text AS place, e.chunk_id IS NOT NULL AS embedded,
                coalesce(e.text_hash = p.text_hash AND NOT e.unverified, false) AS current,
-               NULL AS refusal, {waiting}
+               NULL AS refusal, {batch}
           FROM document_chunks p LEFT JOIN {table} e ON e.chunk_id = p.chunk_id
          WHERE p.document_id = %(document)s ORDER BY p.position
         """
-    ).format(table=table.identifier, waiting=_WAITING)
+    ).format(table=table.identifier, batch=_BATCH)
     values = {"document": document_id, "space": table.space.space_id}
     with limited(connection, timeout_ms):
         found = connection.cursor(row_factory=kwargs_row(StoredPassage)).execute(statement, values)

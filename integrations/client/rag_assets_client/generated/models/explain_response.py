@@ -26,6 +26,7 @@ class ExplainResponse:
         query (None | str):
         release (int): The release that was searched.
         plan (BothPlansModel | PlanModel):
+        cross_encoder (bool): Whether `retrieve` re-ranks these hits by a cross-encoder: ranks are those before it.
         hits (list[ExplainedDocumentHitModel | ExplainedHitModel]):
         expected (list[ExpectedModel]):
     """
@@ -34,6 +35,7 @@ class ExplainResponse:
     query: None | str
     release: int
     plan: BothPlansModel | PlanModel
+    cross_encoder: bool
     hits: list[ExplainedDocumentHitModel | ExplainedHitModel]
     expected: list[ExpectedModel]
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
@@ -54,6 +56,8 @@ class ExplainResponse:
             plan = self.plan.to_dict()
         else:
             plan = self.plan.to_dict()
+
+        cross_encoder = self.cross_encoder
 
         hits = []
         for hits_item_data in self.hits:
@@ -78,6 +82,7 @@ class ExplainResponse:
                 "query": query,
                 "release": release,
                 "plan": plan,
+                "cross_encoder": cross_encoder,
                 "hits": hits,
                 "expected": expected,
             }
@@ -122,6 +127,8 @@ class ExplainResponse:
 
         plan = _parse_plan(d.pop("plan"))
 
+        cross_encoder = d.pop("cross_encoder")
+
         hits = []
         _hits = d.pop("hits")
         for hits_item_data in _hits:
@@ -159,6 +166,7 @@ class ExplainResponse:
             query=query,
             release=release,
             plan=plan,
+            cross_encoder=cross_encoder,
             hits=hits,
             expected=expected,
         )
