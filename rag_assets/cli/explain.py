@@ -90,9 +90,12 @@ def explain_command(
         )
         found = explain_text(open_database(settings), settings, query, request, expect=expect or ())
     if as_json:
-        show_json(explain_model(found, "").model_dump(exclude={"request_id"}))
-    else:
-        _show(found)
+        model = explain_model(found, "", cross_encoder=settings.rag_rerank_url is not None)
+        show_json(model.model_dump(exclude={"request_id"}))
+        return
+    _show(found)
+    if settings.rag_rerank_url is not None:
+        out.print("[dim]The ranks are those before the cross-encoder of RAG_RERANK_URL.[/dim]")
 
 
 def _show(found: Explanation) -> None:
