@@ -120,9 +120,7 @@ def evaluate(
             hybrid=hybrid,
             text_weight=text_weight,
             collapse=collapse,
-            cross_encoder=is_wanted(
-                load_settings(), False if no_cross_encoder else None, "a query each"
-            ),
+            cross_encoder=is_wanted(load_settings(), False if no_cross_encoder else None),
         )
         if file is not None:
             _evaluate_file(file, request, as_json=as_json)

@@ -85,7 +85,7 @@ def search_command(
             documents=tuple(document) if document else None,
             context=context,
             snippets="full" if full else "part",
-            cross_encoder=is_wanted(settings, False if no_cross_encoder else None, query),
+            cross_encoder=is_wanted(settings, False if no_cross_encoder else None),
         )
         result = _searched(settings, query, request)
     if as_json:

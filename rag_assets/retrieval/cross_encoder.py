@@ -52,22 +52,23 @@ class _FailedError(Exception):
         self.outcome = outcome
 
 
-def is_wanted(settings: Settings, wish: bool | None, query: str | None) -> bool:
+def is_wanted(settings: Settings, wish: bool | None, *, query: bool = True) -> bool:
     """Whether a cross-encoder re-ranks the hits. Pure.
 
     :param wish: the client's; ``None`` if it has none: then if there is one.
+    :param query: whether the request has the words of a query.
     :raises RequestError: it is wanted and there is none, or no query.
     """
     there = settings.rag_rerank_url is not None
     if wish is None:
-        return there and query is not None
+        return there and query
     if wish and not there:
         raise RequestError(
             "no-cross-encoder",
             "cross_encoder",
             "there is no cross-encoder: set RAG_RERANK_URL, or leave cross_encoder out",
         )
-    if wish and query is None:
+    if wish and not query:
         raise RequestError(
             "no-query", "cross_encoder", "a cross-encoder reads the query's words: give query"
         )

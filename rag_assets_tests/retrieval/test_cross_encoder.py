@@ -151,11 +151,11 @@ def test_an_answer_with_more_than_was_asked_for_is_wrong() -> None:
 
 def test_it_is_used_if_there_is_one_and_the_client_does_not_refuse(emulator: Emulator) -> None:
     there, none = settings_of(emulator), Settings(_env_file=None)  # type: ignore[call-arg]
-    assert is_wanted(there, None, QUERY)
-    assert not is_wanted(there, None, None)
-    assert not is_wanted(there, False, QUERY)
-    assert not is_wanted(none, None, QUERY)
+    assert is_wanted(there, None)
+    assert not is_wanted(there, None, query=False)
+    assert not is_wanted(there, False)
+    assert not is_wanted(none, None)
     with pytest.raises(Exception, match="set RAG_RERANK_URL"):
-        is_wanted(none, True, QUERY)
+        is_wanted(none, True)
     with pytest.raises(Exception, match="give query"):
-        is_wanted(there, True, None)
+        is_wanted(there, True, query=False)

@@ -103,7 +103,7 @@ async def evaluate(request: Request, service: ServiceOf, asked: EvalRequest) -> 
     wanted = replace(
         asked.plain(),
         confinement=confinement_of(request),
-        cross_encoder=is_wanted(service.settings, asked.cross_encoder, "a query each"),
+        cross_encoder=is_wanted(service.settings, asked.cross_encoder),
     )
     await _check(service, source, wanted, served)
     if not all(item.query.strip() for item in asked.queries):
@@ -196,7 +196,9 @@ async def prepared(
     wanted = replace(
         asked.plain(),
         confinement=confinement,
-        cross_encoder=is_wanted(service.settings, asked.cross_encoder, asked.query),
+        cross_encoder=is_wanted(
+            service.settings, asked.cross_encoder, query=asked.query is not None
+        ),
     )
     await _check(service, source, wanted, served)  # before paying for the embedding
     vector = _given(asked.vector, served.target.table.space, "vector")
