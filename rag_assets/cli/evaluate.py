@@ -106,7 +106,6 @@ def evaluate(
     ```
     rag-assets eval samples/golden_queries.toml
     rag-assets eval --beir scifact --write-to inbox/scifact
-    rag-assets eval --beir scifact --hybrid
     rag-assets eval --propose 20
     ```
     """
@@ -127,8 +126,7 @@ def evaluate(
         elif propose is not None:
             _propose(propose, seed, as_json=as_json)
         elif beir is not None and write_to is not None:
-            written = write_documents(beir, write_to)
-            out.print(f"{count(written, 'document')} written to {write_to}")
+            out.print(f"{count(write_documents(beir, write_to), 'document')} written to {write_to}")
         elif beir is not None:
             _evaluate_collection(beir, split, request, as_json=as_json)
 

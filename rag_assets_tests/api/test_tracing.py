@@ -178,7 +178,7 @@ def test_a_tool_call_is_a_span_with_the_search_below_it(
     assert tool.parent == spans["POST /mcp"].span
     assert spans["retrieval both"].parent == tool.span
     assert {span.name.split(" ")[0] for span in spans.values()} == {
-        *("POST", "execute_tool", "retrieval", "nearest"),
+        *("POST", "execute_tool", "retrieval", "nearest", "rerank"),
     }
 
 
