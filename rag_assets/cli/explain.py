@@ -70,7 +70,7 @@ def explain_command(
 
     ```
     rag-assets explain "a great fish swallowed Jonah" --expect "Jonah 1:17"
-    rag-assets explain "termos do contrato" --hybrid --expect contrato.pdf --json
+    rag-assets explain "termos do contrato" --hybrid --expect contrato.pdf
     ```
     """
     with errors_as_sentences(as_json):
