@@ -16,6 +16,7 @@ from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
 from rag_assets.retrieval.confinement import primary
 from rag_assets.retrieval.evaluation import Evaluated, evaluated, evaluation_summary, name_of
+from rag_assets.retrieval.explain.command import command_of
 from rag_assets.retrieval.golden_file import GoldenQuery, read_golden_queries
 from rag_assets.retrieval.query_vectors import embed_queries_cached
 from rag_assets.retrieval.released import Served
@@ -41,6 +42,7 @@ class Quality:
     :param figures: by search and measure, such as ``hybrid_ndcg_at_10``; none without queries.
     :param missed: by search, the queries that no hit answers.
     :param wrong_first: by search, the queries whose first hit is one that must not be first.
+    :param explain: the commands that explain the searches of the missed queries.
     """
 
     asked: int
@@ -48,6 +50,7 @@ class Quality:
     figures: Mapping[str, float]
     missed: Mapping[str, tuple[str, ...]]
     wrong_first: Mapping[str, tuple[str, ...]]
+    explain: tuple[str, ...] = ()
 
 
 def measure_quality(
@@ -88,6 +91,7 @@ def _measured(
 ) -> Quality:
     asked = [query for query in queries if _can_be_asked(connection, served, query)]
     results: dict[str, list[Evaluated]] = {name: [] for name in WAYS}
+    explain: list[str] = []
     left_out = len(queries) - len(asked)
     base = SearchRequest(top_k=MAX_TOP_K)
     for name, hybrid in WAYS.items():
@@ -98,22 +102,23 @@ def _measured(
         )  # fmt: skip
         for query, request, vector in zip(asked, requests, vectors, strict=True):
             hits = search(connection, settings, served, request, vector).hits
-            results[name].append(
-                evaluated(query.text, query.expected, [name_of(hit) for hit in hits], 0.0,
-                          not_first=query.not_first)
-            )  # fmt: skip
+            found = evaluated(query.text, query.expected, [name_of(hit) for hit in hits], 0.0,
+                              not_first=query.not_first)  # fmt: skip
+            results[name].append(found)
+            if found.missed:
+                explain.append(command_of(request, "explain", expect=query.expected))
     return Quality(
         asked=len(asked),
         left_out=left_out,
         figures=dict(_figures(results)),
         missed={
-            name: tuple(one.query for one in found if one.expected and one.found_at is None)
-            for name, found in results.items()
+            name: tuple(one.query for one in found if one.missed) for name, found in results.items()
         },
         wrong_first={
             name: tuple(one.query for one in found if one.wrong_first)
             for name, found in results.items()
         },
+        explain=tuple(explain),
     )
 
 

@@ -23,10 +23,10 @@ from rag_assets.progress import Progress
 from rag_assets.retrieval.confinement import primary
 from rag_assets.retrieval.fusion import TEXT_WEIGHT
 from rag_assets.retrieval.measures import Mean, mean, measures_of_rank
-from rag_assets.retrieval.ranking import Found, hits_of
+from rag_assets.retrieval.ranking import Found, ranked
 from rag_assets.retrieval.released import Served, served_on_trial
 from rag_assets.retrieval.request import SearchRequest
-from rag_assets.retrieval.search import candidates as searched
+from rag_assets.retrieval.search import traced
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.tables import VectorTable
@@ -213,12 +213,12 @@ def _asked(
         request = SearchRequest(
             top_k=10, text=texts[row], hybrid=True, corpus="bible", versions=(pair.version,)
         )
-        results = searched(connection, settings, served, request, vector)
-        yield request, results, frozenset(places[one][1] for one in wanted[row])
+        found = traced(connection, settings, served, request, vector, None, timeout_ms=0)
+        yield request, found.results, frozenset(places[one][1] for one in wanted[row])
 
 
 def _ndcg(request: SearchRequest, results: Sequence[Found], wanted: frozenset[str]) -> float:
-    hits, _ = hits_of(request, results)
+    hits = ranked(request, results).hits
     if request.text_weight == WORDS:
         hits = tuple(hit for hit in hits if hit.source != "vector")
     ranks = (rank for rank, hit in enumerate(hits, 1) if hit.usfm.partition("-")[0] in wanted)

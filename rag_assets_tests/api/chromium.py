@@ -90,8 +90,12 @@ class Page:
         self._call("Emulation.setEmulatedMedia", features=[feature])
 
     def press(self, key: str) -> None:
-        """Press a key: a character, or ``Tab``."""
-        about = {"key": key, **({"windowsVirtualKeyCode": 9} if key == "Tab" else {"text": key})}
+        """Press a key: a character, ``Tab`` or ``Enter``."""
+        named: dict[str, dict[str, object]] = {
+            "Tab": {"windowsVirtualKeyCode": 9},
+            "Enter": {"windowsVirtualKeyCode": 13, "text": "\r"},
+        }
+        about = {"key": key, **named.get(key, {"text": key})}
         self._call("Input.dispatchKeyEvent", type="keyDown", **about)
         self._call("Input.dispatchKeyEvent", type="keyUp", **about)
 

@@ -78,5 +78,6 @@ def _metadata(quality: Quality | None) -> dict[str, dg.MetadataValue]:
         "asked": dg.MetadataValue.int(quality.asked),
         "left_out": dg.MetadataValue.int(quality.left_out),
         "missed": dg.MetadataValue.json({k: list(v) for k, v in quality.missed.items()}),
+        "explain": dg.MetadataValue.json(list(quality.explain)),
         "wrong_first": dg.MetadataValue.json({k: list(v) for k, v in quality.wrong_first.items()}),
     }
