@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -14,7 +15,7 @@ from rag_assets.index.enough import FEW, Allowed, Enough, enough_probes
 from rag_assets.index.query_classes import GOLDEN_CLASSES
 from rag_assets.index.questions import Questions, recall
 from rag_assets.index.sql.generations import Generation
-from rag_assets.postgres.database import Connection, Database
+from rag_assets.postgres.database import Connection
 from rag_assets.progress import Progress, Silent
 from rag_assets.retrieval.plan import Codes, Target, index_plan, scan_plan
 from rag_assets.retrieval.released import Served
@@ -334,10 +335,11 @@ def target_of(
 class Alone:
     """Queries searched one after another as an application would, once for recall and latency.
 
+    :param connect: opens a connection.
     :param queries: float32, shape (n, dimensions).
     """
 
-    database: Database
+    connect: Callable[[], AbstractContextManager[Connection]]
     settings: Settings
     served: Served
     queries: NDArray[np.float32]
@@ -355,7 +357,7 @@ class Alone:
         """
         request = request_of(self.target.table, name, confined)
         if request not in self._searches:
-            with self.database.connect(autocommit=True) as connection:
+            with self.connect() as connection:
                 prepare_connection(connection)
                 self._searches[request] = time_search(
                     connection, self.settings, self.served, request, self.queries

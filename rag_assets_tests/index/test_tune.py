@@ -154,7 +154,9 @@ def measured(
         questions = ask(connection, target.table, queries, cases.values())
     settings = Settings(rag_search_exact_rows=400)
     return recall_of(
-        Alone(database, settings, on_trial(database, target), questions.queries), questions, cases
+        Alone(database.connect, settings, on_trial(database, target), questions.queries),
+        questions,
+        cases,
     )
 
 
