@@ -17,17 +17,17 @@ from rag_assets.vectors.sql.spaces import find_space
 from rag_assets_tests.api.server import wait_until
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
-from rag_assets_tests.defs.releasing import INDEX, RELEASE, release_lane, run_job, served
+from rag_assets_tests.defs.releasing import (
+    INDEX,
+    NO_LOG_CAPTURE,
+    RELEASE,
+    release_lane,
+    run_job,
+    served,
+)
 
 SMALL = {"small_only": True}
 PATIENCE_S = 60
-NO_LOG_CAPTURE = {
-    "compute_logs": {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    }
-}
-"""Two runs in one process that both redirect its output wait for each other for ever."""
 
 
 class Told:

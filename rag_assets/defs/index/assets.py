@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from rag_assets.audit.releasing import without_repairs
 from rag_assets.defs.bible.assets import OWNERS, verse_embeddings
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index import metadata
@@ -85,7 +86,10 @@ def _index_asset(
         config: IndexConfig,
         corpus: dg.ResourceParam[CorpusResource],
     ) -> dg.MaterializeResult[None]:
-        with corpus.reporting(context.log.info) as progress:
+        with (
+            corpus.reporting(context.log.info) as progress,
+            without_repairs(corpus.database, progress),
+        ):
             with corpus.database.connect() as connection:
                 tables = indexed_tables(connection, corpus.settings, corpus_name)
                 if corpus_name == "documents" and tables:
