@@ -23,6 +23,7 @@ from rag_assets.cli.output import (
 from rag_assets.cli.search import show_hits
 from rag_assets.embedding.embedder import check_local_model
 from rag_assets.errors import ConfigurationError
+from rag_assets.operations.dagster_home import check_dagster_home
 from rag_assets.postgres.database import Database, open_database
 from rag_assets.postgres.migrations import migrate
 from rag_assets.retrieval.request import SearchRequest
@@ -33,6 +34,7 @@ from rag_assets.vectors.sql.spaces import space_by_id
 from rag_assets.visible import count
 
 SAMPLES = ("PT_SAMPLE", "EN_SAMPLE")
+_SAMPLES_DIR = Path(__file__).parents[2] / "samples" / "bibles"
 QUERY = "a great fish swallowed Jonah"
 ACROSS = (
     ("escravo que fugiu e volta como irmão", "EN_SAMPLE"),
@@ -72,6 +74,8 @@ def demo(as_json: Json = False) -> None:
     ```
     """
     with errors_as_sentences(as_json):
+        check_dagster_home()
+        _check_samples()
         settings = load_settings()
         database = open_database(settings)
         applied = migrate(database)
@@ -167,12 +171,15 @@ def _show(result: SearchResult, across: tuple[SearchResult, ...]) -> None:
     )
 
 
-def _copy_sample(code: str, bibles_dir: Path) -> None:
-    source = Path(__file__).parents[2] / "samples" / "bibles" / code
-    if not source.is_dir():
+def _check_samples() -> None:
+    if not all((_SAMPLES_DIR / code).is_dir() for code in SAMPLES):
         raise ConfigurationError(
             "the samples are not part of the installed package: run the demo in a checkout"
         )
+
+
+def _copy_sample(code: str, bibles_dir: Path) -> None:
+    source = _SAMPLES_DIR / code
     target = bibles_dir / code
     if target.exists():
         return

@@ -29,6 +29,7 @@ from rag_assets.defs.run_config import RunConfig
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.indexed_tables import ASSETS
 from rag_assets.interrupts import calling_before_end, keep_from_children
+from rag_assets.operations.dagster_home import check_dagster_home
 from rag_assets.operations.erasure import Traces
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
@@ -66,13 +67,9 @@ def open_instance() -> dg.DagsterInstance:
 
     :raises ConfigurationError: there is neither.
     """
+    check_dagster_home()
     if os.environ.get("DAGSTER_HOME"):
         return dg.DagsterInstance.get()
-    if not Path("dagster.yaml").is_file():
-        raise ConfigurationError(
-            "no dagster.yaml here: start in the project's folder, or set DAGSTER_HOME to a folder "
-            "that contains one"
-        )
     return dg.DagsterInstance.from_config(str(Path.cwd()))
 
 
