@@ -6,15 +6,13 @@ from typing import Annotated
 
 import typer
 
-from rag_assets.bible.versions import list_version_folders
 from rag_assets.cli.options import Collapse, Hybrid, Rerank, TextWeight, TopK, Versions
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_pairs
 from rag_assets.cli.snippets import snippet
-from rag_assets.errors import RequestError
 from rag_assets.postgres.database import open_database
 from rag_assets.retrieval.request import MAX_CONTEXT, Searched, SearchRequest
 from rag_assets.retrieval.search import SearchResult, search_text
-from rag_assets.settings.model import Settings, load_settings
+from rag_assets.settings.model import load_settings
 from rag_assets.visible import count
 
 
@@ -72,33 +70,11 @@ def search_command(
             documents=tuple(document) if document else None,
             context=context,
         )
-        result = _searched(settings, query, request)
+        result = search_text(open_database(settings), settings, query, request)
     if as_json:
         show_json(result)
     else:
         show_hits(result, query, full=full)
-
-
-def _searched(settings: Settings, query: str, request: SearchRequest) -> SearchResult:
-    try:
-        return search_text(open_database(settings), settings, query, request)
-    except RequestError as error:
-        raise _with_its_folder(error, settings) from None
-
-
-def _with_its_folder(error: RequestError, settings: Settings) -> RequestError:
-    """The same error, or one that says that an unknown version has a folder, and what to run."""
-    if error.kind == "unknown-version":
-        for folder in list_version_folders(settings.rag_bibles_dir):
-            if str(error).startswith(f"version {folder.code} is not in "):
-                return RequestError(
-                    "version-not-released",
-                    error.field,
-                    f"version {folder.code} has a folder but is not loaded: run `rag-assets bible "
-                    f"embed {folder.code}`",
-                    error.choices,
-                )
-    return error
 
 
 def show_hits(result: SearchResult, query: str, *, full: bool = False) -> None:
