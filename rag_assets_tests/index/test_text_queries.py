@@ -19,7 +19,7 @@ from rag_assets.bible.sql.verses import load_verses
 from rag_assets.bible.versions import VersionDeclaration
 from rag_assets.index.asking import class_results
 from rag_assets.index.checks import judge_index
-from rag_assets.index.enough import Allowed, enough_probes
+from rag_assets.index.enough import Allowed, enough_probes, for_few
 from rag_assets.index.golden import golden_queries
 from rag_assets.index.indexed_tables import candidate_table
 from rag_assets.index.maintain import IndexRequest, maintain
@@ -96,6 +96,15 @@ def test_what_even_the_largest_number_loses_is_judged_as_a_check_would(
         allowed=allowed,
     )  # fmt: skip
     assert found.kept is kept
+
+
+@pytest.mark.parametrize(
+    ("answered", "maximum", "number"), [(0, 99, 40), (1, 99, 50), (299, 45, 45), (300, 99, 40)]
+)
+def test_what_few_queries_need_is_taken_with_a_margin(
+    answered: int, maximum: int, number: int
+) -> None:
+    assert for_few(40, answered, maximum) == number
 
 
 def test_probes_are_raised_until_text_queries_find_what_exact_search_finds(
