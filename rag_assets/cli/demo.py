@@ -23,11 +23,11 @@ from rag_assets.cli.output import (
 from rag_assets.cli.search import show_hits
 from rag_assets.embedding.embedder import check_local_model
 from rag_assets.errors import ConfigurationError
-from rag_assets.operations.dagster_home import check_dagster_home
 from rag_assets.postgres.database import Database, open_database
 from rag_assets.postgres.migrations import migrate
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import SearchResult, search_text
+from rag_assets.settings.dagster_home import check_dagster_home
 from rag_assets.settings.model import Settings, load_settings
 from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.spaces import space_by_id

@@ -29,11 +29,11 @@ from rag_assets.defs.run_config import RunConfig
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.indexed_tables import ASSETS
 from rag_assets.interrupts import calling_before_end, keep_from_children
-from rag_assets.operations.dagster_home import check_dagster_home
 from rag_assets.operations.erasure import Traces
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
 from rag_assets.secrecy import masked
+from rag_assets.settings.dagster_home import check_dagster_home
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.tables import Corpus
 
