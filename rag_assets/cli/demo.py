@@ -27,12 +27,14 @@ from rag_assets.postgres.database import Database, open_database
 from rag_assets.postgres.migrations import migrate
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import SearchResult, search_text
+from rag_assets.settings.dagster_home import check_dagster_home
 from rag_assets.settings.model import Settings, load_settings
 from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.spaces import space_by_id
 from rag_assets.visible import count
 
 SAMPLES = ("PT_SAMPLE", "EN_SAMPLE")
+_SAMPLES_DIR = Path(__file__).parents[2] / "samples" / "bibles"
 QUERY = "a great fish swallowed Jonah"
 ACROSS = (
     ("escravo que fugiu e volta como irmão", "EN_SAMPLE"),
@@ -72,6 +74,8 @@ def demo(as_json: Json = False) -> None:
     ```
     """
     with errors_as_sentences(as_json):
+        check_dagster_home()
+        _check_samples()
         settings = load_settings()
         database = open_database(settings)
         applied = migrate(database)
@@ -172,12 +176,15 @@ def _show(result: SearchResult, across: tuple[SearchResult, ...]) -> None:
     )
 
 
-def _copy_sample(code: str, bibles_dir: Path) -> None:
-    source = Path(__file__).parents[2] / "samples" / "bibles" / code
-    if not source.is_dir():
+def _check_samples() -> None:
+    if not all((_SAMPLES_DIR / code).is_dir() for code in SAMPLES):
         raise ConfigurationError(
             "the samples are not part of the installed package: run the demo in a checkout"
         )
+
+
+def _copy_sample(code: str, bibles_dir: Path) -> None:
+    source = _SAMPLES_DIR / code
     target = bibles_dir / code
     if target.exists():
         return

@@ -39,7 +39,7 @@ from rag_assets.cli import (
 from rag_assets.cli.commands import Commands
 from rag_assets.cli.output import out, remark, show_error
 from rag_assets.interrupts import end_on_signals
-from rag_assets.settings.names import unknown_names
+from rag_assets.settings.names import unsaid_unknown_names
 
 
 class _App(Commands):
@@ -99,7 +99,7 @@ def _options(
     """The options of ``rag-assets`` itself."""
     if context.invoked_subcommand == "doctor":  # where they are findings
         return
-    for sentence in unknown_names():
+    for sentence in unsaid_unknown_names():
         remark(f"warning: {sentence}")
 
 

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from rag_assets.bible.versions import list_version_folders
 from rag_assets.cli.options import (
     Books,
     Collapse,
@@ -24,13 +23,12 @@ from rag_assets.cli.options import (
     Versions,
 )
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_pairs
-from rag_assets.errors import RequestError
 from rag_assets.postgres.database import open_database
 from rag_assets.retrieval.cross_encoder import Reranking, is_wanted
 from rag_assets.retrieval.request import MAX_CONTEXT, SearchRequest
 from rag_assets.retrieval.search import SearchResult, search_text
 from rag_assets.retrieval.snippets import Part
-from rag_assets.settings.model import Settings, load_settings
+from rag_assets.settings.model import load_settings
 from rag_assets.visible import count, visible
 
 
@@ -87,33 +85,11 @@ def search_command(
             snippets="full" if full else "part",
             cross_encoder=is_wanted(settings, False if no_cross_encoder else None),
         )
-        result = _searched(settings, query, request)
+        result = search_text(open_database(settings), settings, query, request)
     if as_json:
         show_json(result)
     else:
         show_hits(result)
-
-
-def _searched(settings: Settings, query: str, request: SearchRequest) -> SearchResult:
-    try:
-        return search_text(open_database(settings), settings, query, request)
-    except RequestError as error:
-        raise _with_its_folder(error, settings) from None
-
-
-def _with_its_folder(error: RequestError, settings: Settings) -> RequestError:
-    """The same error, or one that says that an unknown version has a folder, and what to run."""
-    if error.kind == "unknown-version":
-        for folder in list_version_folders(settings.rag_bibles_dir):
-            if str(error).startswith(f"version {folder.code} is not in "):
-                return RequestError(
-                    "version-not-released",
-                    error.field,
-                    f"version {folder.code} has a folder but is not loaded: run `rag-assets bible "
-                    f"embed {folder.code}`",
-                    error.choices,
-                )
-    return error
 
 
 def show_hits(result: SearchResult) -> None:
