@@ -130,7 +130,7 @@ def llms() -> str:
 
 def _first_words(page: str) -> str:
     """The first sentence of the first paragraph, without markup."""
-    paragraphs = (part for part in page.split("\n\n") if part.strip() and part[0] not in "#!<`|-")
+    paragraphs = (part for part in page.split("\n\n") if re.match(r"[\w`*\[](?!``)", part.strip()))
     text = _LINK.sub(r"\2", " ".join(next(paragraphs).split()))
     return re.split(r"(?<=[.:?]) (?=[A-Z])", text, maxsplit=1)[0].rstrip(":")
 
