@@ -124,7 +124,8 @@ def llms() -> str:
             heading = "Start here"
             lines += ["", f"## {heading}", ""]
         words = _first_words((PAGES / place).read_text("utf-8"))
-        lines.append(f"- [{title}]({place}): {words}")
+        page = re.sub(r"(README)?\.md$", lambda end: f"{'index' if end[1] else ''}.html", place)
+        lines.append(f"- [{title}]({page}): {words}")
     return "\n".join(lines) + "\n"
 
 
