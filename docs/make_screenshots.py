@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import sys
+import time
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,13 +26,14 @@ VIEWS = {
     "partition": (
         "/assets/verse_embeddings?view=partitions&partition=EN_MINE",
         900,
-        "vectors",
+        "rows_per_second",
     ),
     "checks": ("/assets/verse_embeddings_index?view=checks", 800, "golden_queries"),
 }
 """Path in Dagster's UI, height, and a word by which the page is seen to be complete."""
 WIDTH = 1300
 LARGEST_KB = 150
+SETTLE_S = 5  # the lineage is laid out after its words are there
 
 
 def main(origin: str) -> int:
@@ -45,8 +47,9 @@ def main(origin: str) -> int:
                 origin + path,
                 width=WIDTH,
                 height=height,
-                until=f"document.body.innerText.includes({word!r})",
+                until=f"document.body?.innerText.includes({word!r})",
             )
+            time.sleep(SETTLE_S)
             picture = _small(page.picture())
             (IMAGES / f"{name}.png").write_bytes(picture)
             print(f"{name}.png: {len(picture) / 1000:.0f} kB")  # noqa: T201 -- a command's output
