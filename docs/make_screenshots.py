@@ -39,7 +39,10 @@ SETTLE_S = 5  # the lineage is laid out after its words are there
 def main(origin: str) -> int:
     """Photograph each view."""
     IMAGES.mkdir(exist_ok=True)
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder, running_chromium(Path(folder)) as browser:
+    with (
+        TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        running_chromium(Path(folder)) as browser,
+    ):
         page = Page(browser)
         page.prefer("light")
         for name, (path, height, word) in VIEWS.items():

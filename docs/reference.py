@@ -85,7 +85,9 @@ def _fields(schema: dict[str, Any]) -> Iterator[str]:
     yield "\n| field | type | default | what |\n|---|---|---|---|"
     needed = schema.get("required", [])
     for name, one in schema["properties"].items():
-        default = "required" if name in needed else f"`{one['default']}`" if "default" in one else ""
+        default = (
+            "required" if name in needed else f"`{one['default']}`" if "default" in one else ""
+        )
         yield f"| `{name}` | {_type(one)} | {default} | {_cell(one.get('description', ''))} |"
 
 

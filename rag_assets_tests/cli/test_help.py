@@ -137,7 +137,9 @@ def test_every_command_that_a_guide_shows_parses(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for command in guide.commands(page):
-        line = shlex.shlex(re.sub(r"^(?:\w+=\S+ )*", "", command), posix=True, punctuation_chars=True)
+        line = shlex.shlex(
+            re.sub(r"^(?:\w+=\S+ )*", "", command), posix=True, punctuation_chars=True
+        )
         line.whitespace_split = True
         program, *words = itertools.takewhile(lambda word: word not in {"|", ";", "&&", ">"}, line)
         if program == "rag-assets":

@@ -15,7 +15,9 @@ PAGES = sorted(
 )
 """Readme and guides; the tutorial has a test of its own."""
 _BLOCK = re.compile(r"^ *```(|sh|console)\n(.*?)^ *```", re.M | re.S)
-_PROGRAM = re.compile(r"(?:\w+=\S+ )*(?:rag-assets|make|curl|docker|kubectl|helm|psql|pg_\w+)(?= |$)")
+_PROGRAM = re.compile(
+    r"(?:\w+=\S+ )*(?:rag-assets|make|curl|docker|kubectl|helm|psql|pg_\w+)(?= |$)"
+)
 
 
 def commands(path: Path) -> Iterator[str]:
