@@ -15,6 +15,7 @@ PAGES = sorted(
 )
 """Readme and guides; the tutorial has a test of its own."""
 _BLOCK = re.compile(r"^ *```(|sh|console)\n(.*?)^ *```", re.M | re.S)
+_COMMENT = re.compile(r" +# .*$")
 _PROGRAM = re.compile(
     r"(?:\w+=\S+ )*(?:rag-assets|make|curl|docker|kubectl|helm|psql|pg_\w+)(?= |$)"
 )
@@ -31,7 +32,7 @@ def commands(path: Path) -> Iterator[str]:
                 continue
             while not _whole(command):
                 command += "\n" + next(lines)
-            yield command
+            yield _COMMENT.sub("", command)
 
 
 def _whole(command: str) -> bool:

@@ -421,6 +421,11 @@ ELSEWHERE = {
     "make up": "test_tutorial.py",
     "rag-assets up": "test_tutorial.py",
     "rag-assets db restore": "deployment/test_backup.py",
+    "rag-assets db grant": "deployment/test_roles.py",
+    "rag-assets space change": "cli/test_space_commands.py",
+    "rag-assets space drop": "cli/test_space_commands.py",
+    "rag-assets batches cancel": "cli/test_batches_commands.py",
+    "rag-assets batches give-up": "cli/test_batches_commands.py",
     "curl -s http://127.0.0.1:9093": "operations/test_alert_delivery.py",
 }
 """Commands of the guides that this test does not run, and what does."""
@@ -446,6 +451,7 @@ def test_each_command_of_the_guides_works(place: Place, page: Path) -> None:
     commands = [one for one in guide.commands(page) if not one.startswith(tuple(ELSEWHERE))]
     shutil.copytree(SAMPLES / "EN_SAMPLE", place.folder / "samples.zip")
     place.drop("empty.md", "")
+    place.drop("minutes.md", "# Minutes\n\nAll were there.")
     place.process()
     (place.folder / "report.md").write_text("# Report\n\nIt is well.\n", "utf-8")
     wrong = []
@@ -461,7 +467,7 @@ def test_each_command_of_the_guides_works(place: Place, page: Path) -> None:
             for words, ours in HERE.items():
                 there = there.replace(words, ours)
             if there.startswith(SERVICES):
-                there = f"timeout --signal=INT 20 {there} --port 0"
+                there = f"timeout --foreground --signal=INT 20 {there} --port 0"
             status, printed = place.ended(_here(there, server))
             good = {0, 1} if any(f"rag-assets {one}" in there for one in REFUSING) else {0}
             if there.startswith("timeout"):
