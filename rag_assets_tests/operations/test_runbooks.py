@@ -410,10 +410,10 @@ def test_every_fault_is_in_a_runbook() -> None:
 
 
 ELSEWHERE = {
-    "docker": "deployment/test_compose*.py read the file; no Docker here",
+    "docker": "deployment/test_compose_services.py",
     "kubectl": "deployment/test_kubernetes.py",
     "helm": "deployment/test_kubernetes.py",
-    "psql": "deployment/test_backup.py, postgres/test_roles.py",
+    "psql": "api/test_roles.py",
     "pg_dump": "deployment/test_backup.py",
     "pg_restore": "deployment/test_backup.py",
     "make demo": "test_tutorial.py",
@@ -421,7 +421,7 @@ ELSEWHERE = {
     "make up": "test_tutorial.py",
     "rag-assets up": "test_tutorial.py",
     "rag-assets db restore": "deployment/test_backup.py",
-    "rag-assets db grant": "deployment/test_roles.py",
+    "rag-assets db grant": "api/test_roles.py",
     "rag-assets space change": "cli/test_space_commands.py",
     "rag-assets space drop": "cli/test_space_commands.py",
     "rag-assets batches cancel": "cli/test_batches_commands.py",
@@ -429,6 +429,7 @@ ELSEWHERE = {
     "curl -s http://127.0.0.1:9093": "operations/test_alert_delivery.py",
 }
 """Commands of the guides that this test does not run, and what does."""
+_TESTS = {name for names in ELSEWHERE.values() for name in re.findall(r"[\w/]+\.py", names)}
 SERVICES = ("rag-assets serve", "rag-assets exporter")
 REFUSING = ("release gate", "doctor", "audit", "db upgrade", "release activate")
 """Commands whose status 1 is an answer."""
@@ -475,3 +476,8 @@ def test_each_command_of_the_guides_works(place: Place, page: Path) -> None:
             if status not in good or "Traceback" in printed:
                 wrong.append(f"$ {there}\n{printed}status {status}")
     assert not wrong, "\n\n".join(wrong)
+
+
+def test_what_runs_the_other_commands_is_there() -> None:
+    assert len(_TESTS) > 4
+    assert [name for name in _TESTS if not (ROOT / "rag_assets_tests" / name).exists()] == []
