@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 HELD := $(shell env --block-signal=INT,TERM true 2>/dev/null && echo env --block-signal=INT,TERM)
 
 .PHONY: help demo up embeddings-generate test test-long test-fast test-integrations client lint \
-	bench bench-smoke lock clean
+	docs bench bench-smoke lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 21
@@ -42,6 +42,9 @@ lint: $(VENV)/.installed-dev ## linters, type checker, architecture rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-dev ## the documentation site, in .site/html; broken links are refused
+	@$(BIN)/python -m docs.build
 
 bench: $(VENV)/.installed-dev .venv-peers/.installed ## the benchmark table, ours and others' (see benchmarks/README.md)
 	@$(BIN)/python -m benchmarks.bible_embeddings
@@ -97,7 +100,7 @@ LOCK := -q --upgrade --universal --generate-hashes --no-emit-index-url --no-anno
 	--python-version 3.11
 
 clean: ## remove the environment, the embedded database and Dagster's state
-	rm -rf $(VENV) .rag .logs_queue logs
+	rm -rf $(VENV) .rag .site .logs_queue logs
 
 # Debian's Python may come without ensurepip; then virtualenv, from a folder of its own, makes it.
 $(VENV)/bin/python:
