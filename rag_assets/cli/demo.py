@@ -90,7 +90,7 @@ def demo(as_json: Json = False) -> None:
             _copy_sample(code, settings.rag_bibles_dir)
         results = _embed(settings, as_json)
         released = _release(settings, as_json)
-        result = search_text(database, settings, QUERY, SearchRequest(top_k=3))
+        result = search_text(database, settings, QUERY, SearchRequest(top_k=3, snippets="part"))
         across = _search_across(database, settings) if chosen.provider == "local" else ()
     if as_json:
         show_json(
@@ -151,17 +151,22 @@ def _use(chosen: Chosen, settings: Settings, as_json: bool) -> Settings:
 def _search_across(database: Database, settings: Settings) -> tuple[SearchResult, ...]:
     """Ask in one language what is written in another."""
     return tuple(
-        search_text(database, settings, query, SearchRequest(top_k=1, versions=(version,)))
+        search_text(
+            database,
+            settings,
+            query,
+            SearchRequest(top_k=1, versions=(version,), snippets="part"),
+        )
         for query, version in ACROSS
     )
 
 
 def _show(result: SearchResult, across: tuple[SearchResult, ...]) -> None:
     out.print(f"[bold]5[/bold] rag-assets search {QUERY!r}")
-    show_hits(result, QUERY)
+    show_hits(result)
     for (query, version), found in zip(ACROSS, across, strict=False):
         out.print(f"  rag-assets search {query!r} --version {version}", highlight=False)
-        show_hits(found, query)
+        show_hits(found)
     out.print(
         "",
         "Next: [bold]make up[/bold] starts Dagster's UI on http://127.0.0.1:3000, with these runs,",

@@ -22,6 +22,7 @@ from rag_assets.cli import (
     documents,
     erase,
     evaluate,
+    explain,
     exporter,
     incidents,
     index,
@@ -117,6 +118,7 @@ app.add_typer(incidents.app, name="incidents")
 app.command("demo")(demo.demo)
 app.command("up")(up.up)
 app.command("search")(search.search_command)
+app.command("explain")(explain.explain_command)
 app.command("doctor")(doctor.doctor)
 app.command("provider")(provider.provider)
 app.command("eval")(evaluate.evaluate)

@@ -8,7 +8,7 @@ from typing import Annotated, TypedDict
 import typer
 
 from rag_assets.errors import ConfigurationError
-from rag_assets.retrieval.request import MAX_TOP_K
+from rag_assets.retrieval.request import MAX_TOP_K, Searched
 from rag_assets.settings.model import bounds, load_settings
 
 
@@ -47,8 +47,27 @@ TextWeight = Annotated[
     typer.Option(min=0, max=1, help="With --hybrid: weight of the words; the release's if unset."),
 ]
 Rerank = Annotated[bool, typer.Option("--rerank", help="Re-rank the hits with the large model.")]
+NoCrossEncoder = Annotated[
+    bool,
+    typer.Option("--no-cross-encoder", help="Leave out the re-ranking of RAG_RERANK_URL."),
+]
 Collapse = Annotated[
     bool, typer.Option("--collapse", help="One hit per verse over all versions, and per document.")
+]
+
+
+InCorpus = Annotated[Searched, typer.Option(help="The corpus to search.")]
+InLanguage = Annotated[
+    str | None, typer.Option(help="Only versions and documents in this language.")
+]
+Books = Annotated[
+    list[str] | None, typer.Option(help="Only this book, by code or name; may be repeated.")
+]
+Documents = Annotated[
+    list[str] | None, typer.Option(help="Only this document, by its key; may be repeated.")
+]
+MinScore = Annotated[
+    float | None, typer.Option(min=-1, max=1, help="Only hits with at least this similarity.")
 ]
 
 
