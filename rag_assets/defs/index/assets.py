@@ -27,19 +27,23 @@ _IDLE = (
     & ~_BEING_CHECKED
 )
 
-_TOO_LATE = dg.AutomationCondition.newly_updated() & ChangedDuringLastRun()
+_UPDATED_OR_FIRST = (
+    dg.AutomationCondition.newly_updated() | dg.AutomationCondition.initial_evaluation()
+)
+_TOO_LATE = _UPDATED_OR_FIRST & ChangedDuringLastRun()
 _HANDLED = (
     # A request is the end of it, even if its run fails or the release is refused.
-    (dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated())
+    (dg.AutomationCondition.newly_requested() | _UPDATED_OR_FIRST)
     & ~_TOO_LATE
     & ~dg.AutomationCondition.any_deps_match(dg.AutomationCondition.will_be_requested())
 )
 _UPSTREAM_CHANGED = (
     (dg.AutomationCondition.any_deps_updated() | _TOO_LATE)
-    .since(_HANDLED | dg.AutomationCondition.initial_evaluation())
+    .since(_HANDLED)
     .with_label("upstream assets changed since the last run began")
 )
-"""Not ``since_last_handled``: what was published during a run would wait for the next change."""
+"""Not ``since_last_handled``: what was published during a run would wait for the next change, as
+would what was published between a run and the sensor's first evaluation."""
 
 WHEN_UPSTREAM_CHANGED = (
     _UPSTREAM_CHANGED & ~dg.AutomationCondition.in_progress() & _IDLE
