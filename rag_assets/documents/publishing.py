@@ -20,7 +20,7 @@ from rag_assets.documents.sql import queue as document_queue
 from rag_assets.documents.sql.documents import Document, find_document
 from rag_assets.documents.sql.publishing import Publication, publish
 from rag_assets.documents.sql.queue import Claimed
-from rag_assets.documents.stages import Embedded, Failed, Unchanged, chunking_of
+from rag_assets.documents.stages import Embedded, Failed, Unchanged
 from rag_assets.embedding.requests import Purchase
 from rag_assets.errors import (
     AuditError,
@@ -274,11 +274,12 @@ class Publisher:
                 path=claimed.path,
                 run_id=self._run_id,
                 content_hash=claimed.content_hash,
-                chunking=chunking_of(self._settings),
+                chunking=prepared.chunking,
                 document=document,
                 texts=prepared.texts,
                 cost_usd=ended.cost_usd,
                 seconds=prepared.seconds,
+                corpus=claimed.corpus,
             ),
             self._spaces,
         )

@@ -44,6 +44,7 @@ class Document:
 
     document_id: int
     key: str
+    corpus: str
     path: str
     bytes: int
     modified: str
@@ -107,7 +108,8 @@ def find_documents(connection: Connection, keys: Sequence[str]) -> tuple[Documen
         connection,
         Document,
         """
-        SELECT document_id, document_key AS key, path, bytes, modified, content_hash, state, lane,
+        SELECT document_id, document_key AS key, corpus, path, bytes, modified, content_hash, state,
+               lane,
                priority, dropped_at, queued_at, nullif(not_before, '-infinity') AS not_before,
                attempts, run_id, lease_until, started_at, ended_at, error_class, error,
                withdrawn_at, withdrawn_by, stored_hash, chunking, title, media_type, language,
