@@ -15,6 +15,11 @@ from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.tables import DOCUMENTS
 
 
+def asset_name(corpus: str, of: str) -> str:
+    """The name of a corpus' asset in Dagster, such as ``document_chunks``."""
+    return f"{'document' if corpus == DOCUMENTS else corpus}_{of}"
+
+
 def settings_for(settings: Settings, options: CorpusOptions) -> Settings:
     """The settings as they apply to a corpus: its options replace those of the inbox and chunking.
 

@@ -10,11 +10,10 @@ from rag_assets.defs.index import metadata
 from rag_assets.defs.index.backfill_window import BackfillHasVersionsDue
 from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import CorpusResource
-from rag_assets.documents.quality import documents_quality
+from rag_assets.documents.quality import keep_documents_evidence
 from rag_assets.index.indexed_tables import ASSETS, indexed_tables
 from rag_assets.index.maintain import IndexRequest, maintain
-from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
-from rag_assets.vectors.sql.tables import DOCUMENTS, Corpus
+from rag_assets.vectors.sql.tables import Corpus
 
 _IDLE = (
     ~dg.AutomationCondition.any_deps_in_progress()
@@ -78,14 +77,7 @@ def _index_asset(
                 if corpus_name == "documents" and tables:
                     # The documents' checks cover all documents, and no run of theirs is the last
                     # one, so the gate's evidence is renewed here, before a possible release.
-                    judged = documents_quality(connection, corpus.settings)
-                    keep_evidence(
-                        connection,
-                        DOCUMENTS,
-                        judged,
-                        list(QUALITY_CHECKS),
-                        run_id=context.run.run_id,
-                    )
+                    keep_documents_evidence(connection, corpus.settings, run_id=context.run.run_id)
             outcomes = [
                 maintain(
                     corpus.database,

@@ -18,7 +18,7 @@ from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.vectors.sql.code_sets import CodeUse
 from rag_assets.vectors.sql.indexes import Probes, recorded_search
 from rag_assets.vectors.sql.spaces import Role
-from rag_assets.vectors.sql.tables import Corpus
+from rag_assets.vectors.sql.tables import DOCUMENTS, Corpus
 
 CHANNEL = "rag_release"
 """Notified, with the release's number, when another release becomes active."""
@@ -85,6 +85,13 @@ class Release:
     activated_at: datetime | None
     ended_at: datetime | None
     spaces: tuple[ReleasedSpace, ...]
+
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        """The document corpora that it serves; a release of before there were several: one."""
+        if self.space("documents", "small") is None:
+            return ()
+        return tuple(self.manifest["content"].get("corpora", (DOCUMENTS,)))
 
     def space(self, corpus: Corpus, role: Role) -> ReleasedSpace | None:
         """The space with this role for a corpus."""
