@@ -26,6 +26,7 @@ from rag_assets.cli.output import (
     show_record,
     show_table,
 )
+from rag_assets.documents.corpora import registered, settings_for
 from rag_assets.documents.inbox.adding import Adding, add_files
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.intake import take_in
@@ -45,7 +46,9 @@ from rag_assets.documents.sql.withdrawal import withdraw as withdraw_documents
 from rag_assets.errors import ConfigurationError
 from rag_assets.lanes import DOCUMENT_LANES, LANES, PRIORITY_NAMES, known_lane
 from rag_assets.operations.findings import span
-from rag_assets.postgres.database import Connection
+from rag_assets.postgres.database import Connection, Database
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.tables import DOCUMENTS
 from rag_assets.visible import count
 
 app = Commands(
@@ -59,12 +62,23 @@ LaneArgument = Annotated[str, typer.Argument(help=f"One of {', '.join(LANES)}.")
 Keys = Annotated[list[str], typer.Argument(help="Keys, from `rag-assets documents list`.")]
 
 
+CorpusOption = Annotated[str, typer.Option(help="The document corpus.")]
+
+
+def _settings_of(corpus: str) -> tuple[Settings, Database]:
+    """The settings as they apply to a corpus, and the database."""
+    settings, database = open_corpus()
+    with database.connect() as connection:
+        return settings_for(settings, registered(connection, corpus)), database
+
+
 @app.command()
 def add(
     paths: Annotated[list[Path], typer.Argument(help="Files, or folders of files.")],
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace files of the same name in the inbox.")
     ] = False,
+    corpus: CorpusOption = DOCUMENTS,
     as_json: Json = False,
 ) -> None:
     """Copy documents into the inbox and put them into the queue.
@@ -77,9 +91,15 @@ def add(
     ```
     """
     with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
-        settings, database = open_corpus()
+        settings, database = _settings_of(corpus)
         adding = add_files(
-            database, open_inbox(settings), settings, paths, replace=replace, progress=progress
+            database,
+            open_inbox(settings),
+            settings,
+            paths,
+            corpus=corpus,
+            replace=replace,
+            progress=progress,
         )
     if as_json:
         show_json(adding)
@@ -108,6 +128,7 @@ def scan(
     force: Annotated[
         bool, typer.Option("--force", help="If the inbox is empty, withdraw every document.")
     ] = False,
+    corpus: CorpusOption = DOCUMENTS,
     as_json: Json = False,
 ) -> None:
     """Scan the inbox now, as the sensor does, for new, changed, renamed and removed files.
@@ -117,8 +138,8 @@ def scan(
     ```
     """
     with errors_as_sentences(as_json):
-        settings, database = open_corpus()
-        intake = take_in(database, open_inbox(settings), settings, force=force)
+        settings, database = _settings_of(corpus)
+        intake = take_in(database, open_inbox(settings), settings, corpus=corpus, force=force)
     if as_json:
         shown = dataclasses.asdict(intake)
         del shown["cursor"], shown["new_keys"]
@@ -133,6 +154,7 @@ def scan(
 def list_all(
     state: Annotated[str | None, typer.Option(help=f"One of {', '.join(STATES)}.")] = None,
     lane: LaneOption = None,
+    corpus: Annotated[str | None, typer.Option(help="Only those of this document corpus.")] = None,
     limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
@@ -147,7 +169,10 @@ def list_all(
         wanted = _state(state)
         chosen = known_lane(lane, DOCUMENT_LANES) if lane is not None else None
         with corpus_connection() as (_, connection):
-            found = list_documents(connection, state=wanted, lane=chosen, limit=limit)
+            corpora = None if corpus is None else (registered(connection, corpus).corpus,)
+            found = list_documents(
+                connection, state=wanted, lane=chosen, limit=limit, corpora=corpora
+            )
     if as_json:
         show_json([_described(document) for document in found])
         return

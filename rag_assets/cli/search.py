@@ -12,7 +12,7 @@ from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_js
 from rag_assets.cli.snippets import snippet
 from rag_assets.errors import RequestError
 from rag_assets.postgres.database import open_database
-from rag_assets.retrieval.request import MAX_CONTEXT, Searched, SearchRequest
+from rag_assets.retrieval.request import MAX_CONTEXT, SearchRequest
 from rag_assets.retrieval.search import SearchResult, search_text
 from rag_assets.settings.model import Settings, load_settings
 from rag_assets.visible import count
@@ -21,7 +21,9 @@ from rag_assets.visible import count
 def search_command(
     query: Annotated[str, typer.Argument(help="What to search for, in plain words.")],
     top_k: TopK = 10,
-    corpus: Annotated[Searched, typer.Option(help="The corpus to search.")] = "both",
+    corpus: Annotated[
+        str, typer.Option(help="bible, a document corpus such as documents, or both: everything.")
+    ] = "both",
     version: Versions = None,
     language: Annotated[
         str | None, typer.Option(help="Only versions and documents in this language.")

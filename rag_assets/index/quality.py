@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rag_assets.bible.sql.verses import verse_ids
+from rag_assets.documents.sql.corpora import document_corpora
 from rag_assets.errors import RequestError
 from rag_assets.index.indexed_tables import indexed_tables
 from rag_assets.index.measuring import target_of
@@ -28,7 +30,7 @@ from rag_assets.retrieval.request import MAX_TOP_K, SearchRequest
 from rag_assets.retrieval.search import search
 from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.retrieval.sides import sides_of
-from rag_assets.retrieval.sql.chunks import documents_by_key
+from rag_assets.retrieval.sql.chunks import chunks_by_corpus, documents_by_key
 from rag_assets.retrieval.sql.full_text import collect_statistics, drop_statistics
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.check_results import record_check
@@ -74,14 +76,18 @@ def measure_quality(
 ) -> Quality | None:
     """Ask the golden queries of the next release, and record the figures for the gate.
 
-    :returns: ``None`` if RAG_GOLDEN_QUERIES names no file, or nothing is decided on.
+    :returns: ``None`` if neither RAG_GOLDEN_QUERIES nor a corpus names a file, or nothing is
+        decided on.
     :raises RagAssetsError: the file is wrong, or the queries cannot be embedded.
     """
-    if settings.rag_golden_queries is None:
-        return None
-    queries = read_golden_queries(settings.rag_golden_queries)
+    queries: tuple[GoldenQuery, ...] = ()
+    if settings.rag_golden_queries is not None:
+        queries = read_golden_queries(settings.rag_golden_queries)
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
+        queries += _of_corpora(connection)
+        if not queries:
+            return None
         found = [
             one
             for corpus in ("bible", "documents")
@@ -104,6 +110,16 @@ def measure_quality(
             run_id=run_id,
         )
     return quality
+
+
+def _of_corpora(connection: Connection) -> tuple[GoldenQuery, ...]:
+    """The golden queries of each document corpus that has some, confined to it."""
+    return tuple(
+        replace(query, corpus=corpus)
+        for corpus, options in document_corpora(connection).items()
+        if options.golden_file is not None
+        for query in read_golden_queries(Path(options.golden_file))
+    )
 
 
 def _candidate(connection: Connection, settings: Settings, corpus: Corpus) -> _Candidate | None:
@@ -140,7 +156,10 @@ def _on_trial(
             if corpus == "bible":
                 served = replace(served, text=text)
             else:
-                served = replace(served, documents=ServedDocuments(one.target, None, text))
+                documents = ServedDocuments(
+                    one.target, None, chunks_by_corpus(connection), text=text
+                )
+                served = replace(served, documents=documents)
         yield served
     finally:
         drop_statistics(connection, counted)
@@ -195,7 +214,7 @@ def _can_be_asked(connection: Connection, served: Served, query: GoldenQuery) ->
     try:
         sides_of(connection, request, served)
     except RequestError as error:
-        if error.kind in ("unknown-language", "no-verses"):
+        if error.kind in ("unknown-language", "no-verses", "unknown-corpus", "no-documents"):
             return False
         raise
     if not query.expected:

@@ -25,7 +25,7 @@ from rag_assets.vectors.sql.check_results import record_check
 from rag_assets.vectors.sql.code_sets import use_columns
 from rag_assets.vectors.sql.spaces import Role, Space, space_spec
 from rag_assets.vectors.sql.tables import VectorTable, documents_table
-from rag_assets_tests.documents.queued import change, publication, queue, take
+from rag_assets_tests.documents.queued import change, new, publication, queue, take
 from rag_assets_tests.index.corpus import clustered
 from rag_assets_tests.vectors.vectors import answer_texts, space_of
 
@@ -55,12 +55,13 @@ def publish_vectors(
     vectors: Mapping[Space, NDArray[np.float32]],
     *,
     again: bool = False,
+    corpus: str = "documents",
 ) -> None:
     """Queue a document, or change it, and publish it with these vectors of its passages."""
     if again:
         change(database, key, repr(made.chunks))
     else:
-        queue(database, key)
+        queue(database, new(key, corpus=corpus))
     (claimed,) = take(database, keys=[key])
     texts = [chunk.text for chunk in made.chunks]
     with database.connect(autocommit=True) as connection:
@@ -82,6 +83,7 @@ def publish_document(
     *,
     roles: Sequence[Role] = ("small",),
     again: bool = False,
+    corpus: str = "documents",
     **about: object,
 ) -> None:
     """Publish a document with the vectors that the settings' embedder gives its passages."""
@@ -92,7 +94,7 @@ def publish_document(
         for role in roles
     }
     made = document(texts, **about)  # type: ignore[arg-type]
-    publish_vectors(database, key, made, vectors, again=again)
+    publish_vectors(database, key, made, vectors, again=again, corpus=corpus)
 
 
 def filled_documents(

@@ -178,14 +178,15 @@ def _pinned(connection: Connection, column: str, kept: int) -> frozenset[int]:
 
 
 def release_state(connection: Connection) -> tuple[object, ...]:
-    """A value that changes whenever the active release or a version's policy does."""
+    """A value that changes whenever the active release, a version's policy or the corpora do."""
     return one(
         connection.execute(
             """
             SELECT (SELECT release_id FROM releases WHERE state = 'active'),
                    (SELECT activated_at FROM releases WHERE state = 'active'),
                    (SELECT array_agg(version_code ORDER BY version_code) FROM bible_versions
-                     WHERE enabled_for_rag AND ai_allowed)
+                     WHERE enabled_for_rag AND ai_allowed),
+                   (SELECT array_agg(corpus ORDER BY corpus) FROM document_corpora)
             """
         )
     )
