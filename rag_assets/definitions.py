@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
 
 import dagster as dg
 
@@ -11,16 +13,19 @@ from rag_assets.defs.bible.batch_sensor import embedding_batches
 from rag_assets.defs.bible.checks import verse_embeddings_checks
 from rag_assets.defs.bible.jobs import bible_embedding_plan, bible_embeddings, bible_verses
 from rag_assets.defs.bible.sensors import bible_version_folders
-from rag_assets.defs.documents.assets import document_lane
-from rag_assets.defs.documents.checks import document_embeddings_checks
+from rag_assets.defs.components import DocumentCorpus
+from rag_assets.defs.documents.corpus import corpus_definitions
 from rag_assets.defs.documents.jobs import (
     document_dead_letters,
     document_processing,
     document_upkeep,
 )
-from rag_assets.defs.documents.readable import document_readable
-from rag_assets.defs.documents.sensors import document_inbox, document_queue
-from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
+from rag_assets.defs.documents.sensors import document_queue
+from rag_assets.defs.index.assets import (
+    chunk_embeddings_index,
+    depending_on,
+    verse_embeddings_index,
+)
 from rag_assets.defs.index.checks import (
     chunk_embeddings_index_checks,
     verse_embeddings_index_checks,
@@ -45,17 +50,31 @@ from rag_assets.defs.release.jobs import (
     release_automation,
 )
 from rag_assets.defs.resources import corpus_resource, watched_corpus_resource
+from rag_assets.documents.sql.corpora import CorpusOptions
+from rag_assets.errors import ConfigurationError
+from rag_assets.vectors.sql.tables import DOCUMENTS
+
+COMPONENTS = "rag_assets.defs.components"
+"""The one place that is loaded by folder: ``dg scaffold defs`` writes there."""
 
 
 def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitions:
     """Build the definitions; ``resources`` replace those with the same names."""
-    return dg.Definitions(
+    components = dg.ComponentTree.from_module(
+        defs_module=import_module(COMPONENTS), project_root=Path(__file__).parent.parent
+    )
+    added = components.get_all_components(of_type=DocumentCorpus)
+    corpora = [DOCUMENTS, *(component.name for component in added)]
+    if twice := sorted({name for name in corpora if corpora.count(name) > 1}):
+        raise ConfigurationError(
+            f"two components define the document corpus {', '.join(twice)}: rename one of them"
+        )
+    explicit = dg.Definitions(
         assets=[
             verses,
             verse_embeddings,
             verse_embeddings_index,
-            document_lane,
-            chunk_embeddings_index,
+            depending_on(chunk_embeddings_index, corpora),
             retrieval_quality,
             release_asset,
             capacity_report,
@@ -65,8 +84,6 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
         asset_checks=[
             verse_embeddings_checks,
             verse_embeddings_index_checks,
-            document_embeddings_checks,
-            document_readable,
             chunk_embeddings_index_checks,
         ],
         jobs=[
@@ -90,7 +107,6 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
         sensors=[
             bible_version_folders,
             embedding_batches,
-            document_inbox,
             document_queue,
             queue_recovery,
             nightly_index_late,
@@ -104,6 +120,8 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
         # Jobs have one step, or steps in sequence: a process per step costs 7 s and gains nothing.
         executor=dg.in_process_executor,
     )
+    documents = corpus_definitions(CorpusOptions(DOCUMENTS))
+    return dg.Definitions.merge(explicit, documents, components.build_defs())
 
 
 defs = build_defs()

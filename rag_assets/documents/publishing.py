@@ -17,7 +17,7 @@ from rag_assets.documents.model import Remark
 from rag_assets.documents.report import remarks_from
 from rag_assets.documents.sql import leases as document_leases
 from rag_assets.documents.sql import queue as document_queue
-from rag_assets.documents.sql.documents import Document, find_document
+from rag_assets.documents.sql.documents import Document, find_document, find_documents
 from rag_assets.documents.sql.publishing import Publication, publish
 from rag_assets.documents.sql.queue import Claimed
 from rag_assets.documents.stages import Embedded, Failed, Unchanged
@@ -37,6 +37,7 @@ from rag_assets.postgres.database import Connection, Database, session_lost
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.prices import dollars, together
 from rag_assets.vectors.sql.spaces import Space
+from rag_assets.vectors.sql.tables import DOCUMENTS
 
 log = logging.getLogger("rag_assets.documents")
 
@@ -86,6 +87,7 @@ class DocumentOutcome:
     title: str | None = None
     characters: int | None = None
     remarks: tuple[Remark, ...] = ()
+    corpus: str = DOCUMENTS
 
 
 @dataclass
@@ -223,13 +225,16 @@ class Publisher:
                     keys = document_queue.give_back(
                         connection, self._run_id, error_class=name, error=message, after_s=after_s
                     )
+                    documents = find_documents(connection, keys)
             except DatabaseUnavailableError:
                 if wait_s is None:
                     return
                 time.sleep(wait_s)
             else:
-                for key in keys:
-                    self._count_and_report(DocumentOutcome(key, "waiting", name, message))
+                for one in documents:
+                    self._count_and_report(
+                        DocumentOutcome(one.key, "waiting", name, message, corpus=one.corpus)
+                    )
                 return
 
     def _count_and_report(self, outcome: DocumentOutcome) -> None:
@@ -249,7 +254,12 @@ class Publisher:
         if not held:
             return None
         return DocumentOutcome(
-            claimed.key, verdict.state, verdict.error_class, verdict.error, verdict.rejected
+            claimed.key,
+            verdict.state,
+            verdict.error_class,
+            verdict.error,
+            verdict.rejected,
+            corpus=claimed.corpus,
         )
 
     def _mark_unchanged(self, unchanged: Unchanged) -> DocumentOutcome | None:
@@ -299,6 +309,7 @@ class Publisher:
             title=document.title,
             characters=document.characters,
             remarks=document.remarks,
+            corpus=claimed.corpus,
         )
 
 
@@ -320,6 +331,7 @@ def outcome_of(
         title=document.title,
         characters=document.characters,
         remarks=remarks_from(document.remarks),
+        corpus=document.corpus,
     )
 
 

@@ -1,10 +1,12 @@
 """The assets ``verse_embeddings_index`` and ``chunk_embeddings_index``, without partitions."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
 from rag_assets.defs.bible.assets import OWNERS, verse_embeddings
+from rag_assets.defs.documents.metadata import embeddings_of
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index import metadata
 from rag_assets.defs.index.backfill_window import BackfillHasVersionsDue
@@ -93,6 +95,13 @@ def _index_asset(
         return dg.MaterializeResult(metadata=metadata.of_index(outcomes))
 
     return index
+
+
+def depending_on(index: dg.AssetsDefinition, corpora: Sequence[str]) -> dg.AssetsDefinition:
+    """The documents' index with the vectors of all these corpora upstream."""
+    return index.map_asset_specs(
+        lambda spec: spec.replace_attributes(deps=[embeddings_of(name) for name in corpora])
+    )
 
 
 verse_embeddings_index = _index_asset(

@@ -15,7 +15,8 @@ from rag_assets.vectors.sql.statement import Joined
 
 CHUNKS = Joined(
     columns="c.document_id, d.document_key, d.corpus,"
-    " coalesce(d.title, d.document_key) AS title, c.language, c.page, c.heading, c.position, c.text",
+    " coalesce(d.title, d.document_key) AS title, c.language, c.page, c.heading,"
+    " c.position, c.text",
     tables="JOIN document_chunks c ON c.chunk_id = near.id"
     " JOIN documents d ON d.document_id = c.document_id AND d.state <> 'withdrawn'",
 )
