@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
-from pathlib import Path
 
 import dagster as dg
 
@@ -13,8 +11,7 @@ from rag_assets.defs.bible.batch_sensor import embedding_batches
 from rag_assets.defs.bible.checks import verse_embeddings_checks
 from rag_assets.defs.bible.jobs import bible_embedding_plan, bible_embeddings, bible_verses
 from rag_assets.defs.bible.sensors import bible_version_folders
-from rag_assets.defs.components import DocumentCorpus
-from rag_assets.defs.documents.corpus import corpus_definitions
+from rag_assets.defs.corpora import corpora_definitions
 from rag_assets.defs.documents.jobs import (
     document_dead_letters,
     document_processing,
@@ -50,25 +47,11 @@ from rag_assets.defs.release.jobs import (
     release_automation,
 )
 from rag_assets.defs.resources import corpus_resource, watched_corpus_resource
-from rag_assets.documents.sql.corpora import CorpusOptions
-from rag_assets.errors import ConfigurationError
-from rag_assets.vectors.sql.tables import DOCUMENTS
-
-COMPONENTS = "rag_assets.defs.components"
-"""The one place that is loaded by folder: ``dg scaffold defs`` writes there."""
 
 
 def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitions:
     """Build the definitions; ``resources`` replace those with the same names."""
-    components = dg.ComponentTree.from_module(
-        defs_module=import_module(COMPONENTS), project_root=Path(__file__).parent.parent
-    )
-    added = components.get_all_components(of_type=DocumentCorpus)
-    corpora = [DOCUMENTS, *(component.name for component in added)]
-    if twice := sorted({name for name in corpora if corpora.count(name) > 1}):
-        raise ConfigurationError(
-            f"two components define the document corpus {', '.join(twice)}: rename one of them"
-        )
+    of_corpora, corpora = corpora_definitions()
     explicit = dg.Definitions(
         assets=[
             verses,
@@ -120,8 +103,7 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
         # Jobs have one step, or steps in sequence: a process per step costs 7 s and gains nothing.
         executor=dg.in_process_executor,
     )
-    documents = corpus_definitions(CorpusOptions(DOCUMENTS))
-    return dg.Definitions.merge(explicit, documents, components.build_defs())
+    return dg.Definitions.merge(explicit, of_corpora)
 
 
 defs = build_defs()
