@@ -19,19 +19,22 @@ COMPONENTS = "rag_assets.defs.components"
 def corpora_definitions() -> tuple[dg.Definitions, tuple[str, ...]]:
     """What the corpora have of their own, and the corpora's names.
 
+    Built from the components one by one: what Dagster builds from the folder loads previews of its
+    own, and rebuilds the checks by a parameter in beta.
+
     :raises ConfigurationError: two components have one name.
     """
-    with warnings.catch_warnings():  # previews of Dagster's, which is pinned for them
-        warnings.filterwarnings("ignore", message=r"Function `load_definitions_from_modules?` is")
+    tree = dg.ComponentTree.from_module(
+        defs_module=import_module(COMPONENTS), project_root=Path(__file__).parents[2]
+    )
+    with warnings.catch_warnings():  # of Dagster's own, which is pinned
         warnings.filterwarnings("ignore", message="`parse_obj_as` is deprecated")
-        tree = dg.ComponentTree.from_module(
-            defs_module=import_module(COMPONENTS), project_root=Path(__file__).parents[2]
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        added = tree.get_all_components(of_type=DocumentCorpus)
+    options = [CorpusOptions(DOCUMENTS), *(component.options for component in added)]
+    names = tuple(one.corpus for one in options)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigurationError(
+            f"two components define the document corpus {', '.join(twice)}: rename one of them"
         )
-        names = [component.name for component in tree.get_all_components(of_type=DocumentCorpus)]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigurationError(
-                f"two components define the document corpus {', '.join(twice)}: rename one of them"
-            )
-        added = tree.build_defs()
-    own = corpus_definitions(CorpusOptions(DOCUMENTS))
-    return dg.Definitions.merge(own, added), (DOCUMENTS, *names)
+    return dg.Definitions.merge(*map(corpus_definitions, options)), names
