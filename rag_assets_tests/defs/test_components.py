@@ -16,13 +16,13 @@ from rag_assets.defs.components import DocumentCorpus
 from rag_assets.errors import ConfigurationError, RequestError
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import search_text
+from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane
 from rag_assets_tests.defs.deployment import ROOT
 from rag_assets_tests.defs.document_lane import DocumentLane
 from rag_assets_tests.defs.releasing import release_lane, run_job
 
 TYPE = "rag_assets.defs.components.DocumentCorpus"
-RULES = "# Rules\n\nWear a yellow hat on the bridge.\n\n## Boots\n\nBoots have steel caps.\n"
 
 
 def load_from(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -54,7 +54,7 @@ def lane(make_lane: MakeLane, tmp_path: Path) -> Lane:
     )
 
 
-def tick(lane: Lane, sensor: str) -> dg.SensorResult | object:
+def tick(lane: Lane, sensor: str) -> None:
     """Evaluate the deployed sensor, and add the partitions that it asks for."""
     context = dg.build_sensor_context(instance=lane.instance, resources={"corpus": lane.corpus})
     answer = lane.defs().resolve_sensor_def(sensor).evaluate_tick(context)
@@ -62,14 +62,18 @@ def tick(lane: Lane, sensor: str) -> dg.SensorResult | object:
         lane.instance.add_dynamic_partitions(
             request.partitions_def_name, list(request.partition_keys)
         )
-    return answer
 
 
-def fill_and_search(lane: Lane, inbox: Path) -> None:
-    """Drop a document into both inboxes, process them in one run, release and search them."""
-    (inbox / "rules.md").write_text(RULES)
+def sections(topic: str) -> str:
+    """Forty passages."""
+    return "\n\n".join(f"# {one}\n\n{one}" for one in sentences(40, word=topic))
+
+
+def fill(lane: Lane, inbox: Path) -> None:
+    """Drop a document into both inboxes, and process them in one run."""
+    (inbox / "rules.md").write_text(sections("hat"))
     documents = DocumentLane(lane.corpus, lane.instance)
-    documents.drop("bridges.md", "# Bridges\n\nA hat is lost on a bridge.\n")
+    documents.drop("bridges.md", sections("bridge"))
     tick(lane, "handbook_inbox")  # registers it
     tick(lane, "handbook_inbox")
     (run,) = documents.work()
@@ -80,6 +84,8 @@ def fill_and_search(lane: Lane, inbox: Path) -> None:
         assert set(documents.shown(asset)) == {"rules.md"}
     assert set(documents.shown("document_chunks")) == {"bridges.md"}
 
+
+def release_and_search(lane: Lane) -> None:
     released = run_job(lane, "documents_release")
     assert released.success
     assert released.failed_checks() == []
@@ -87,7 +93,7 @@ def fill_and_search(lane: Lane, inbox: Path) -> None:
         corpus: search_text(
             lane.corpus.database,
             lane.corpus.settings,
-            "a hat on the bridge",
+            "The hat number 3 runs down to the bridge",
             SearchRequest(corpus=corpus, collapse=True),
         ).hits
         for corpus in ("handbook", "documents", "both")
@@ -102,7 +108,7 @@ def fill_and_search(lane: Lane, inbox: Path) -> None:
     }
 
 
-def test_a_corpus_of_one_yaml_file_is_filled_released_and_searched(
+def test_a_corpus_of_one_yaml_file_has_partitions_of_its_own(
     lane: Lane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = load_from(tmp_path, "added_by_hand", monkeypatch)
@@ -119,7 +125,7 @@ def test_a_corpus_of_one_yaml_file_is_filled_released_and_searched(
         "document_embeddings",
         "handbook_embeddings",
     }
-    fill_and_search(lane, inbox)
+    fill(lane, inbox)
     with lane.corpus.database.connect() as connection:
         (chunking,) = connection.execute(
             "SELECT chunking FROM documents WHERE corpus = 'handbook'"
@@ -183,7 +189,8 @@ def test_a_corpus_is_added_by_dg_scaffold_defs(
     made = project / "rag_assets" / "defs" / "components" / "handbook"
     assert [file.name for file in made.iterdir()] == ["defs.yaml"]
     shutil.copytree(made, package / "handbook")
-    fill_and_search(lane, inbox)
+    fill(lane, inbox)
+    release_and_search(lane)
     with pytest.raises(RequestError, match="handbok is not in the active release"):
         search_text(
             lane.corpus.database, lane.corpus.settings, "a hat", SearchRequest(corpus="handbok")
