@@ -19,6 +19,11 @@ from rag_assets.retrieval.confinement import Confinement
 app = Commands(help="API keys: create, list, revoke.\n\n```\nrag-assets keys list\n```")
 
 
+Corpora = Annotated[
+    str | None, typer.Option(help="Confine it to these: bible, or document corpora.")
+]
+
+
 @app.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="The client that will use it.")],
@@ -32,10 +37,7 @@ def create(
             help="Requests per minute. Default: RAG_API_REQUESTS_PER_MINUTE.",
         ),
     ] = None,
-    corpora: Annotated[
-        str | None,
-        typer.Option(help="Confine it to bible, or to document corpora: bible,handbook."),
-    ] = None,
+    corpora: Corpora = None,
     versions: Annotated[
         str | None,
         typer.Option(

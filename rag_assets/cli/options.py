@@ -34,6 +34,20 @@ def version_codes(incomplete: str) -> list[str]:
     return []
 
 
+def corpus_names(incomplete: str) -> list[str]:
+    """What every installation has; the database is not asked."""
+    return [name for name in ("bible", "both", "documents") if name.startswith(incomplete)]
+
+
+Searched = Annotated[
+    str,
+    typer.Option(
+        help="bible, a document corpus such as documents, or both: everything.",
+        autocompletion=corpus_names,
+    ),
+]
+DocumentCorpus = Annotated[str, typer.Option("--corpus", help="The document corpus.")]
+OfCorpus = Annotated[str | None, typer.Option("--corpus", help="Only of this document corpus.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Limit = Annotated[int, typer.Option(**COUNT, help="Maximum number of documents.")]
 TopK = Annotated[int, typer.Option(min=1, max=MAX_TOP_K, help="Number of hits.")]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rag_assets.bible.versions import list_version_folders
-from rag_assets.cli.options import Collapse, Hybrid, Rerank, TextWeight, TopK, Versions
+from rag_assets.cli.options import Collapse, Hybrid, Rerank, Searched, TextWeight, TopK, Versions
 from rag_assets.cli.output import Json, errors_as_sentences, out, plain, show_json, show_pairs
 from rag_assets.cli.snippets import snippet
 from rag_assets.errors import RequestError
@@ -21,9 +21,7 @@ from rag_assets.visible import count
 def search_command(
     query: Annotated[str, typer.Argument(help="What to search for, in plain words.")],
     top_k: TopK = 10,
-    corpus: Annotated[
-        str, typer.Option(help="bible, a document corpus such as documents, or both: everything.")
-    ] = "both",
+    corpus: Searched = "both",
     version: Versions = None,
     language: Annotated[
         str | None, typer.Option(help="Only versions and documents in this language.")

@@ -37,7 +37,6 @@ from rag_assets.postgres.database import Connection, Database, session_lost
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.prices import dollars, together
 from rag_assets.vectors.sql.spaces import Space
-from rag_assets.vectors.sql.tables import DOCUMENTS
 
 log = logging.getLogger("rag_assets.documents")
 
@@ -87,7 +86,7 @@ class DocumentOutcome:
     title: str | None = None
     characters: int | None = None
     remarks: tuple[Remark, ...] = ()
-    corpus: str = DOCUMENTS
+    corpus: str = "documents"
 
 
 @dataclass
@@ -222,19 +221,17 @@ class Publisher:
         for wait_s in (*_RESTART_WAITS_S, None):
             try:
                 with database.connect(autocommit=True) as connection:
-                    keys = document_queue.give_back(
+                    documents = find_documents(connection, document_queue.give_back(
                         connection, self._run_id, error_class=name, error=message, after_s=after_s
-                    )
-                    documents = find_documents(connection, keys)
+                    ))  # fmt: skip
             except DatabaseUnavailableError:
                 if wait_s is None:
                     return
                 time.sleep(wait_s)
             else:
                 for one in documents:
-                    self._count_and_report(
-                        DocumentOutcome(one.key, "waiting", name, message, corpus=one.corpus)
-                    )
+                    outcome = DocumentOutcome(one.key, "waiting", name, message, corpus=one.corpus)
+                    self._count_and_report(outcome)
                 return
 
     def _count_and_report(self, outcome: DocumentOutcome) -> None:
@@ -254,13 +251,9 @@ class Publisher:
         if not held:
             return None
         return DocumentOutcome(
-            claimed.key,
-            verdict.state,
-            verdict.error_class,
-            verdict.error,
-            verdict.rejected,
+            claimed.key, verdict.state, verdict.error_class, verdict.error, verdict.rejected,
             corpus=claimed.corpus,
-        )
+        )  # fmt: skip
 
     def _mark_unchanged(self, unchanged: Unchanged) -> DocumentOutcome | None:
         claimed = unchanged.claimed

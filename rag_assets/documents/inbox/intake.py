@@ -142,12 +142,9 @@ def take_in(
             raise _empty(inbox, corpus, len(known))
         reread = requeue_outdated(connection, READER, limit=limit)
     find = partial(
-        find_changes,
-        listing,
-        settle_s=settings.rag_documents_settle_s,
-        max_bytes=_max_bytes(settings),
-        complete=complete,
-    )
+        find_changes, listing,
+        settle_s=settings.rag_documents_settle_s, max_bytes=_max_bytes(settings), complete=complete,
+    )  # fmt: skip
     changes = find(known, withdrawn, {})
     hashes, faults = _hash(inbox, changes.unhashed, limit=limit, patience_s=patience_s, clock=clock)
     new_keys: tuple[str, ...] = ()
