@@ -14,7 +14,6 @@ from .document_model_state import DocumentModelState
 from .documents_model import DocumentsModel
 from .eval_query import EvalQuery
 from .eval_request import EvalRequest
-from .eval_request_corpus import EvalRequestCorpus
 from .eval_response import EvalResponse
 from .eval_result import EvalResult
 from .health_response_health import HealthResponseHealth
@@ -43,9 +42,7 @@ from .report_model import ReportModel
 from .resume_queue import ResumeQueue
 from .resume_queue_lane import ResumeQueueLane
 from .retrieve_request import RetrieveRequest
-from .retrieve_request_corpus import RetrieveRequestCorpus
 from .retrieve_response import RetrieveResponse
-from .retrieve_simply_corpus import RetrieveSimplyCorpus
 from .retry_dead_letters import RetryDeadLetters
 from .separate_large_jobs import SeparateLargeJobs
 from .size_range import SizeRange
@@ -69,7 +66,6 @@ __all__ = (
     "DocumentsModel",
     "EvalQuery",
     "EvalRequest",
-    "EvalRequestCorpus",
     "EvalResponse",
     "EvalResult",
     "HealthResponseHealth",
@@ -98,9 +94,7 @@ __all__ = (
     "ResumeQueue",
     "ResumeQueueLane",
     "RetrieveRequest",
-    "RetrieveRequestCorpus",
     "RetrieveResponse",
-    "RetrieveSimplyCorpus",
     "RetryDeadLetters",
     "SeparateLargeJobs",
     "SizeRange",

@@ -23,6 +23,7 @@ class DocumentHitModel:
 
     Attributes:
         rank (int):
+        document_corpus (str): The document corpus, as `corpus` of a request.
         reference (str): For people: the title, and the page or heading.
         document (str): The document's key.
         title (str):
@@ -39,6 +40,7 @@ class DocumentHitModel:
     """
 
     rank: int
+    document_corpus: str
     reference: str
     document: str
     title: str
@@ -56,6 +58,8 @@ class DocumentHitModel:
 
     def to_dict(self) -> dict[str, Any]:
         rank = self.rank
+
+        document_corpus = self.document_corpus
 
         reference = self.reference
 
@@ -89,6 +93,7 @@ class DocumentHitModel:
         field_dict.update(
             {
                 "rank": rank,
+                "document_corpus": document_corpus,
                 "reference": reference,
                 "document": document,
                 "title": title,
@@ -112,6 +117,8 @@ class DocumentHitModel:
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         d = dict(src_dict)
         rank = d.pop("rank")
+
+        document_corpus = d.pop("document_corpus")
 
         reference = d.pop("reference")
 
@@ -148,6 +155,7 @@ class DocumentHitModel:
 
         document_hit_model = cls(
             rank=rank,
+            document_corpus=document_corpus,
             reference=reference,
             document=document,
             title=title,
