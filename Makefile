@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 HELD := $(shell env --block-signal=INT,TERM true 2>/dev/null && echo env --block-signal=INT,TERM)
 
 .PHONY: help demo up embeddings-generate test test-long test-fast test-integrations client lint \
-	bench bench-smoke lock clean
+	docs bench bench-smoke lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 21
@@ -43,6 +43,9 @@ lint: $(VENV)/.installed-dev ## linters, type checker, architecture rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+docs: $(VENV)/.installed-dev ## the documentation site, in .site/html; broken links are refused
+	@$(BIN)/python -m docs.build
+
 bench: $(VENV)/.installed-dev .venv-peers/.installed ## the benchmark table, ours and others' (see benchmarks/README.md)
 	@$(BIN)/python -m benchmarks.bible_embeddings
 	@$(BIN)/python -m benchmarks.batches
@@ -60,7 +63,7 @@ bench: $(VENV)/.installed-dev .venv-peers/.installed ## the benchmark table, our
 
 # Two at a time: each waits for its own servers for most of it. The soak judges errors: alone.
 bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the others
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(SMOKES)
+	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target $(SMOKES)
 	@$(BIN)/python -m benchmarks.retrieve.soak --minutes 0.1
 
 SMOKES := $(addprefix smoke-,documents retrieve bible_embeddings batches operations index documents.scan \
@@ -97,7 +100,7 @@ LOCK := -q --upgrade --universal --generate-hashes --no-emit-index-url --no-anno
 	--python-version 3.11
 
 clean: ## remove the environment, the embedded database and Dagster's state
-	rm -rf $(VENV) .rag .logs_queue logs
+	rm -rf $(VENV) .rag .site .logs_queue logs
 
 # Debian's Python may come without ensurepip; then virtualenv, from a folder of its own, makes it.
 $(VENV)/bin/python:

@@ -34,6 +34,7 @@ class Stats:
     :param duplicate_examples: up to 20 of them, the first 200 characters.
     :param max_requests_per_minute: most requests in any sliding 60 s, refused ones too.
     :param max_in_flight: most requests open at one time.
+    :param rerankings: requests to ``/rerank``, which count nowhere else.
     :param traceparent: header of the last request, empty if it had none.
     :param cpu_s: CPU time of the emulator's process since its start (s).
     """
@@ -53,6 +54,7 @@ class Stats:
     max_in_flight: int
     first_request_at: float | None
     last_request_at: float | None
+    rerankings: int
     traceparent: str
     cpu_s: float
 
@@ -85,6 +87,12 @@ class Ledger:
         self._first: float | None = None
         self._last: float | None = None
         self._traceparent = ""
+        self._rerankings = 0
+
+    def reranked(self, traceparent: str) -> None:
+        """A request for scores came."""
+        self._traceparent = traceparent
+        self._rerankings += 1
 
     def arrived(self, now: float, traceparent: str) -> None:
         """A request came."""
@@ -144,6 +152,7 @@ class Ledger:
             max_in_flight=self._max_in_flight,
             first_request_at=self._first,
             last_request_at=self._last,
+            rerankings=self._rerankings,
             traceparent=self._traceparent,
             cpu_s=cpu_s,
         )

@@ -1,12 +1,11 @@
-"""The routes: ``POST /v1/embeddings``, ``GET /v1/models``, those of ``batches``, and
-``/_emulator/*`` to order faults and read the figures.
+"""The routes: ``POST /v1/embeddings``, ``GET /v1/models``, those of ``batches`` and ``reranking``,
+and ``/_emulator/*`` to order faults and read the figures.
 
 Only the course of a request belongs here; each step of it stands in the module named after it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from collections.abc import Collection
@@ -18,8 +17,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from openai_emulator import answers, refusals
+from openai_emulator import answers, refusals, reranking
 from openai_emulator.accounting import Ledger
+from openai_emulator.answering import CutResponse, HangResponse, refuse_if_ordered, sleep_until
 from openai_emulator.batches import Batches
 from openai_emulator.dialects import DIALECTS, Dialect
 from openai_emulator.faults import FORMS, Fault, FaultBook, FaultKind
@@ -67,33 +67,8 @@ class State:
         self.ledger = Ledger()  # requests in flight still count in the old one
 
 
-class CutResponse(Response):
-    """Sends half of its body and returns, upon which the server closes the connection."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        half = bytes(self.body[: len(self.body) // 2])
-        await send({"type": "http.response.body", "body": half, "more_body": True})
-
-
-class HangResponse(Response):
-    """Sends nothing and waits until the client gives up."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-
 AZURE = "/openai/deployments/{deployment}"
 """Azure's classic address, whose path names what answers."""
-
-REFUSING = {
-    FaultKind.INSUFFICIENT_QUOTA: refusals.insufficient_quota,
-    FaultKind.SERVER_ERROR: refusals.server_error,
-    FaultKind.UNAVAILABLE: refusals.unavailable,
-    FaultKind.OUTAGE: refusals.unavailable,
-    FaultKind.POISON: refusals.poisoned,
-}
 
 
 def echoing(fault: Fault | None, key: str) -> Fault | None:
@@ -119,19 +94,6 @@ def credential(request: Request, dialect: Dialect) -> str:
     if "api-version" not in request.query_params:
         raise refusals.AsWritten(404, {"error": {"code": "404", "message": "Resource not found"}})
     return f"Bearer {request.headers.get('api-key', '')}"
-
-
-def refuse_if_ordered(fault: Fault | None, dialect: Dialect) -> None:
-    """Raise what the fault says, if it is one by which nothing is answered."""
-    if fault is None:
-        return
-    if dialect.upstream_in_200 and fault.kind is FaultKind.UNAVAILABLE:
-        raise refusals.AsWritten(200, {"error": {"code": 503, "message": "no upstream"}})
-    if fault.kind is FaultKind.RATE_LIMIT:
-        message = "Rate limit reached, as ordered."
-        raise refusals.rate_limited(message, unit="requests", wait_s=fault.retry_after_s)
-    if fault.kind in REFUSING:
-        raise REFUSING[fault.kind]()
 
 
 class Embeddings:
@@ -209,13 +171,6 @@ class Models:
         return JSONResponse({"object": "list", "data": models})
 
 
-async def sleep_until(moment: float) -> None:
-    """On the monotonic clock; at once if it has passed."""
-    rest = moment - time.monotonic()
-    if rest > 0:
-        await asyncio.sleep(rest)
-
-
 class Admin:
     """``/_emulator/*``."""
 
@@ -289,6 +244,7 @@ def build_app(settings: Settings) -> Starlette:
                 "/openai/deployments/{deployment}/embeddings", Embeddings(state), methods=["POST"]
             ),
             *batches.routes(),
+            *reranking.routes(state),
             Route("/v1/models", Models(state).list, methods=["GET"]),
             Route("/_emulator/stats", admin.stats, methods=["GET"]),
             Route("/_emulator/reset", admin.reset, methods=["POST"]),

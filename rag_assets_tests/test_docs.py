@@ -5,16 +5,17 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from docs.build import HTML
 from rag_assets.settings.model import Settings
-from rag_assets_tests.cli.conftest import PROGRAM
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _SECRET_OR_EMPTY = (None, "")
 
 
@@ -59,15 +60,39 @@ def test_folders_named_in_code_type_are_there(document: Path) -> None:
             assert (ROOT / name).exists(), f"{document.name} names {name}"
 
 
-def test_every_command_that_the_readme_shows_exists() -> None:
+def test_the_readme_has_the_commands_of_the_set_up() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
-    commands = set(re.findall(r"rag-assets ((?:db|bible) \w+|\w+)", text))
-    assert {"bible add", "bible embed", "bible plan", "db status", "search"} <= commands
-    for command in commands:
-        done = subprocess.run(
-            [PROGRAM, *command.split(), "--help"], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"rag-assets {command}: {done.stderr}"
+    assert re.findall(r"(?m)^make (?:demo|test) ", text) == ["make demo ", "make test "]
+    assert text.count("![") == 1
+    assert len(text.split()) < 900, "two minutes of reading"
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/comparison.md"])
+def test_figures_are_those_of_the_benchmarks(name: str) -> None:
+    measured = set(_FIGURE.findall((ROOT / "benchmarks/README.md").read_text("utf-8")))
+    rows = re.findall(r"(?m)^\|.*\d.*\|$", (ROOT / name).read_text("utf-8"))
+    assert len(rows) > 4
+    assert {figure for row in rows for figure in _FIGURE.findall(row)} <= measured
+
+
+_FIGURE = re.compile(r"\d+\.\d+|\d+,\d{3}")
+
+
+def test_the_site_is_whole(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "docs.build"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    named = re.findall(r"\]\(([\w/.-]+)\)", (HTML / "llms.txt").read_text("utf-8"))
+    assert {"tutorial.html", "reference/cli.html", "operations/index.html"} < set(named)
+    assert [name for name in named if not (HTML / name).exists()] == []
+
+
+def test_the_example_of_a_contribution_applies() -> None:
+    found = re.findall(r"(?ms)^```diff\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))
+    assert len(found) == 2
+    for patch in found:
+        subprocess.run(["git", "apply", "--check"], cwd=ROOT, input=patch, text=True, check=True)
 
 
 NARROW = [

@@ -14,11 +14,18 @@ without the vectors. *both − better* compares both with the better of the two,
 the 95 % interval of the difference: a row is worse if it ends with an exclamation mark. The local
 model takes 5,000 verses of each version, all with ``--full``; it also re-ranks what lexical vectors
 find.
+
+*vectors, re-ranked by words* is re-ranking by a cross-encoder (``RAG_RERANK_URL``) as the product
+does it, over HTTP. The cross-encoder is the emulator's, which scores the words that query and
+passage share (``openai_emulator/reranking.py``): the row measures the way there and back, and what
+words alone would do to the first 32 hits. It says nothing about a model. It is compared with the
+vectors alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import signal
 import sys
 import time
@@ -28,20 +35,25 @@ from pathlib import Path
 
 import numpy as np
 from psycopg import sql
+from pydantic import SecretStr
 
 from benchmarks.index.bench import RUN_ID, Report, own_server, say, show
 from benchmarks.index.corpus import Vectors
 from benchmarks.relevance.sets import QuerySet, Version, query_sets, versions
 from benchmarks.relevance.vectors import Kind, kinds
+from openai_emulator.process import running_emulator
 from rag_assets.bible.model import BibleText, Verse
 from rag_assets.bible.sql.verses import load_verses
 from rag_assets.bible.versions import VersionDeclaration
+from rag_assets.index.text_weights import pairs_of, scores_of, weights_of
 from rag_assets.postgres.database import Connection, Database
+from rag_assets.retrieval.cross_encoder import CrossEncoder
+from rag_assets.retrieval.fusion import TEXT_WEIGHT
 from rag_assets.retrieval.measures import MEASURES, Measures, mean, means, measures
 from rag_assets.retrieval.plan import Target
 from rag_assets.retrieval.released import Served, served_on_trial
 from rag_assets.retrieval.request import SearchRequest
-from rag_assets.retrieval.search import search
+from rag_assets.retrieval.search import reranked, search
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets.vectors.sql.served import ReleasedText
@@ -52,6 +64,7 @@ QUERIES, SMOKE_QUERIES, SMOKE_VERSES = 2_000, 25, 60
 DEEP = 100
 _SEED = 30
 RERANKED = "lexical, re-ranked"
+CROSS = "vectors, re-ranked by words"
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,7 @@ class _Searched:
     """A way to search, and what "both" is compared with.
 
     :param how: fields of the request.
-    :param halves: names of the searches that this one merges.
+    :param halves: names of the searches that this one merges or re-ranks.
     """
 
     name: str
@@ -67,14 +80,15 @@ class _Searched:
     halves: tuple[str, ...] = ()
 
 
-def _searches(weights: Sequence[float | None], *, reranked: bool) -> Iterator[_Searched]:
+def _searches(weights: Sequence[float | None], *, two_spaces: bool) -> Iterator[_Searched]:
     yield _Searched("vectors", {})
+    yield _Searched(CROSS, {"cross_encoder": True}, ("vectors",))
     yield _Searched("words", {"hybrid": True, "text_weight": 1.0})
     for weight in weights:
         name = "both" if weight is None else f"both, {weight}"
         how = {"hybrid": True, "text_weight": weight}
         yield _Searched(name, how, ("vectors", "words"))
-    if reranked:
+    if two_spaces:
         yield _Searched(RERANKED, {"rerank": True})
         how = {"rerank": True, "hybrid": True}
         yield _Searched(f"{RERANKED}, both", how, (RERANKED, "words"))
@@ -98,7 +112,15 @@ def main() -> None:
     for name, kind in kinds(texts, smoke=given.smoke).items():
         if given.kind and name not in given.kind:
             continue
-        with own_server() as (database, settings):
+        with own_server() as (database, settings), running_emulator() as emulator:
+            settings = settings.model_copy(  # noqa: PLW2901
+                update={
+                    "rag_rerank_url": f"{emulator.origin}/v1/rerank",
+                    "rag_rerank_api": "jina",
+                    "rag_rerank_model": "words",
+                    "rag_rerank_api_key": SecretStr("sk-test-words"),
+                }
+            )
             limit = given.verses or (SMOKE_VERSES if given.smoke else kind.limit)
             limit = None if given.full else limit
             weights = given.text_weight or [None]
@@ -130,7 +152,9 @@ class _Run:
 
     def report(self, count: int) -> Report:
         rows = []
-        for asked in query_sets(self._texts, self._verses, count, self._kind.embedded):
+        sets = list(query_sets(self._texts, self._verses, count, self._kind.embedded))
+        self._release(sets)
+        for asked in sets:
             for row in self._asked(asked):
                 say(" | ".join(row))  # a run may last hours
                 rows.append(row)
@@ -147,6 +171,29 @@ class _Run:
             rows,
         )
 
+    def _release(self, sets: Sequence[QuerySet]) -> None:
+        """Load what the sets search, and measure what words count, as a release would."""
+        codes = [code for code in dict.fromkeys(asked.version for asked in sets)
+                 if self._searched(self._kind, code) is not None]  # fmt: skip
+        if not codes:
+            return
+        targets = [self._served[self._kind.name, code].target for code in codes]
+        target = replace(
+            targets[0], scopes={c: n for one in targets for c, n in one.scopes.items()}
+        )
+        with self._database.connect(autocommit=True) as connection:
+            prepare_connection(connection)
+            served = served_on_trial(connection, target)
+            served = replace(served, text=ReleasedText(_statistics(connection, codes)))
+            pairs = pairs_of(target.scopes, served.languages)
+            scores = scores_of(connection, self._settings, served, pairs)
+        weights = weights_of(scores, served.languages)
+        say(f"{self._kind.name}: words count {weights or TEXT_WEIGHT}")
+        for code in codes:
+            of = self._served[self._kind.name, code]
+            text = replace(of.text, weights=weights)
+            self._served[self._kind.name, code] = replace(of, text=text)
+
     def _asked(self, asked: QuerySet) -> Iterator[tuple[str, ...]]:
         vectors = self._kind.queries(asked)
         served = self._searched(self._kind, asked.version)
@@ -156,7 +203,7 @@ class _Run:
         say(f"{self._kind.name}: {asked.name}, {len(kept):,} queries")
         first = None if self._kind.first is None else self._kind.first.queries(asked)
         found: dict[str, list[Measures]] = {}
-        for way in _searches(self._weights, reranked=first is not None):
+        for way in _searches(self._weights, two_spaces=first is not None):
             if "rerank" in way.how and first is not None:
                 found[way.name], p95 = self._search(
                     asked, kept, first, self._reranking(asked.version), way, large=vectors
@@ -186,20 +233,27 @@ class _Run:
             **way.how,  # type: ignore[arg-type]
         )
         found, latencies = [], []
-        with self._database.connect(autocommit=True) as connection:
+        encoder = CrossEncoder(self._settings)
+        with self._database.connect(autocommit=True) as connection, asyncio.Runner() as loop:
             prepare_connection(connection)
             for place in kept:
                 one = replace(request, text=asked.queries[place])
                 started = time.perf_counter()
-                hits = search(
+                result = search(
                     connection, self._settings, served, one, vectors[place],
                     large_vector=None if large is None else large[place],
-                ).hits  # fmt: skip
+                )  # fmt: skip
+                if one.cross_encoder:
+                    result = loop.run(reranked(encoder, one, result))
+                    assert result.reranking is not None
+                    assert result.reranking.outcome == "done", result.reranking
+                hits = result.hits
                 latencies.append((time.perf_counter() - started) * 1000)
                 if way.name == "words":
                     hits = tuple(hit for hit in hits if hit.source != "vector")
                 ranked = list(dict.fromkeys(hit.usfm for hit in hits))
                 found.append(measures(ranked, {asked.wanted[place]: 1}))
+            loop.run(encoder.aclose())
         return found, float(np.percentile(latencies, 95))
 
     def _reranking(self, code: str) -> Served:
@@ -243,12 +297,16 @@ class _Run:
         )
         table = bible_table(register_space(connection, chosen, "small"))
         _copy(connection, table, code, verses, vectors)
-        row = connection.execute(
-            "SELECT collect_text_statistics('bible', %s)", ([code],)
-        ).fetchone()
-        assert row is not None
         target = Target(table, {code: len(verses)}, None, table.space.spec.precision, None)
-        return replace(served_on_trial(connection, target), text=ReleasedText(row[0]))
+        return replace(
+            served_on_trial(connection, target), text=ReleasedText(_statistics(connection, [code]))
+        )
+
+
+def _statistics(connection: Connection, codes: Sequence[str]) -> int:
+    row = connection.execute("SELECT collect_text_statistics('bible', %s)", (codes,)).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _verse(key: str, text: str) -> Verse:

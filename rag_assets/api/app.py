@@ -17,7 +17,7 @@ from rag_assets.api.connections import Connections, connections_within
 from rag_assets.api.middleware import Counted, LocalRequests, RequestId
 from rag_assets.api.openapi import describe
 from rag_assets.api.protocol import CONNECTIONS
-from rag_assets.api.routes import corpus, documents, pages, queue, retrieve, service
+from rag_assets.api.routes import corpus, documents, explain, pages, queue, retrieve, service
 from rag_assets.api.security import Keyring
 from rag_assets.api.service import Service
 from rag_assets.settings.model import Settings, load_settings
@@ -62,6 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     app.include_router(retrieve.router)
     app.include_router(corpus.router)
+    app.include_router(explain.router)
     app.include_router(documents.router)
     app.include_router(queue.router)
     app.include_router(service.router)

@@ -12,7 +12,7 @@ from rag_assets.bible.books import Language, display_name
 from rag_assets.retrieval.confinement import primary
 from rag_assets.retrieval.contents import Contents
 from rag_assets.retrieval.hits import Hit
-from rag_assets.retrieval.passages import Fetched
+from rag_assets.retrieval.passages import Fetched, SideBySide
 
 MAX_LISTED = 1000
 
@@ -192,16 +192,39 @@ def fetch_model(found: Fetched, request_id: str) -> FetchResponse:
     )
 
 
+class VersesResponse(BaseModel):
+    """The same verses in several versions."""
+
+    request_id: str
+    release: int
+    verses: list[VerseModel] = Field(description="In the order of the versions.")
+    missing: list[str] = Field(description="Versions that do not have the reference.")
+
+
+def verses_model(found: SideBySide, request_id: str) -> VersesResponse:
+    """The model of verses side by side."""
+    return VersesResponse(
+        request_id=request_id,
+        release=found.release_id,
+        verses=[_verse(hit, asked=True) for hit in found.verses],
+        missing=list(found.missing),
+    )
+
+
+def _verse(hit: Hit, *, asked: bool) -> VerseModel:
+    return VerseModel(
+        asked=asked,
+        reference=hit.reference,
+        usfm=hit.usfm,
+        version=hit.version,
+        language=hit.language,
+        text=hit.text,
+    )
+
+
 def _passage(hit: Hit, *, asked: bool) -> VerseModel | PassageModel:
     if hit.document is None:
-        return VerseModel(
-            asked=asked,
-            reference=hit.reference,
-            usfm=hit.usfm,
-            version=hit.version,
-            language=hit.language,
-            text=hit.text,
-        )
+        return _verse(hit, asked=asked)
     place = hit.document
     return PassageModel(
         asked=asked,

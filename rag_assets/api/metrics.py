@@ -110,6 +110,7 @@ class ApiMetrics:
             "Failures to embed a query, by kind; rate-limited are the provider's 429s.",
             ("kind",),
         )
+        self.rerankings = counter("rag_rerankings", "Calls of the cross-encoder.", ("outcome",))
         self.closed, self.pool, self.waiting = _of_connections(self._registry)
         self.release = gauge(
             "rag_served_release",

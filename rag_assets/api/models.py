@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rag_assets.retrieval.hits import Hit
+from rag_assets.api.hit_models import AnyHit
+from rag_assets.retrieval.cross_encoder import Outcome
 from rag_assets.retrieval.request import (
     CORPUS_NAME,
     MAX_CONTEXT,
@@ -15,6 +16,7 @@ from rag_assets.retrieval.request import (
     SearchRequest,
 )
 from rag_assets.retrieval.search import SearchResult
+from rag_assets.retrieval.snippets import Snippets
 from rag_assets.vectors.search_plan import SearchPlan
 
 MAX_QUERY = 8000
@@ -25,6 +27,13 @@ Name = Annotated[str, Field(min_length=1, max_length=100)]
 CorpusName = Annotated[str, Field(pattern=CORPUS_NAME)]
 DocumentKey = Annotated[str, Field(min_length=1, max_length=400)]
 Component = Annotated[float, Field(allow_inf_nan=False)]
+CrossEncoderWish = Annotated[
+    bool | None,
+    Field(
+        description="Re-rank the hits with the cross-encoder of RAG_RERANK_URL. Unset: if there is "
+        "one and `query` is given."
+    ),
+]
 Vector = Annotated[list[Component], Field(min_length=1, max_length=4000)]
 
 EXAMPLES = {
@@ -112,6 +121,16 @@ class SimpleRequest(BaseModel):
         le=MAX_CONTEXT,
         description="Passages before and after each document's hit that come with it.",
     )
+    snippet: Snippets = Field(
+        "part",
+        description="What hits show of their passages, with the query's words marked: the part "
+        "that matches, the full passage, or none.",
+    )
+    elements: bool = Field(
+        False,
+        description="Hits also have their passages as elements of a page, made of their Markdown.",
+    )
+    cross_encoder: CrossEncoderWish = None
 
     def plain(self) -> SearchRequest:
         """Convert to a request of :mod:`rag_assets.retrieval`, without vectors."""
@@ -134,6 +153,8 @@ class SimpleRequest(BaseModel):
             corpus=self.corpus,
             documents=None if self.documents is None else tuple(self.documents),
             context=self.context,
+            snippets=self.snippet,
+            elements=self.elements,
         )
 
 
@@ -150,73 +171,23 @@ class RetrieveRequest(SimpleRequest):
     )
 
 
-class HitModel(BaseModel):
-    """A verse."""
-
-    rank: int
-    corpus: Literal["bible"] = "bible"
-    reference: str = Field(description='For people, such as "John 3:16", in the hit\'s language.')
-    usfm: str = Field(description='For programs, such as "JHN 3:16".')
-    version: str
-    language: str
-    text: str
-    score: float = Field(description="Cosine similarity, from -1 to 1.")
-    source: str = Field(description="What found it: vector, text or both.")
-    also: list[str] = Field(description="With `collapse`: other versions of the verse found.")
-
-
-class DocumentHitModel(BaseModel):
-    """A passage of a document."""
-
-    rank: int
-    corpus: Literal["documents"] = "documents"
-    document_corpus: str = Field(description="The document corpus, as `corpus` of a request.")
-    reference: str = Field(description="For people: the title, and the page or heading.")
-    document: str = Field(description="The document's key.")
-    title: str
-    page: int | None = Field(description="The page that it begins on, from 1, if there are pages.")
-    heading: list[str] = Field(description="Headings above it, the outermost first.")
-    position: int = Field(description="Position of the passage in its document, from 1.")
-    language: str
-    text: str
-    score: float = Field(description="Cosine similarity, from -1 to 1.")
-    source: str = Field(description="What found it: vector, text or both.")
-    before: list[str] = Field(description="With `context`: the passages before it, in order.")
-    after: list[str] = Field(description="With `context`: the passages after it, in order.")
-
-
-AnyHit = Annotated[HitModel | DocumentHitModel, Field(discriminator="corpus")]
-
-
-def hit_model(hit: Hit) -> HitModel | DocumentHitModel:
-    """The model of a hit."""
-    if hit.document is None:
-        return HitModel(**vars(hit))
-    place = hit.document
-    return DocumentHitModel(
-        rank=hit.rank,
-        reference=hit.reference,
-        document=place.key,
-        document_corpus=place.corpus,
-        title=place.title,
-        page=place.page,
-        heading=list(place.heading),
-        position=place.position,
-        language=hit.language,
-        text=hit.text,
-        score=hit.score,
-        source=hit.source,
-        before=list(place.before),
-        after=list(place.after),
-    )
-
-
 class Timing(BaseModel):
     """Milliseconds."""
 
     embedding_ms: float
     search_ms: float
+    reranking_ms: float | None = Field(description="null if no cross-encoder was called.")
     total_ms: float
+
+
+class RerankingModel(BaseModel):
+    """What the cross-encoder did."""
+
+    outcome: Outcome = Field(
+        description="done, or why the hits have the order that they had without it."
+    )
+    model: str | None
+    candidates: int = Field(description="Hits that it was given.")
 
 
 class PlanModel(BaseModel):
@@ -245,6 +216,14 @@ def plan_model(found: SearchResult) -> PlanModel | BothPlansModel:
     return plans_model(found.plan, found.documents_plan)
 
 
+def reranking_model(found: SearchResult) -> RerankingModel | None:
+    """The model of what the cross-encoder did."""
+    if found.reranking is None:
+        return None
+    done = found.reranking
+    return RerankingModel(outcome=done.outcome, model=done.model, candidates=done.candidates)
+
+
 def plans_model(plan: SearchPlan, documents: SearchPlan | None) -> PlanModel | BothPlansModel:
     """The model of one plan, or of the Bible's and the documents'."""
     if documents is None:
@@ -270,6 +249,7 @@ class RetrieveResponse(BaseModel):
     k_returned: int
     why_fewer: str | None = Field(description="Why there are fewer hits than `top_k`.")
     plan: AnyPlan
+    reranking: RerankingModel | None = Field(description="null if no cross-encoder was called.")
     timing: Timing
     hits: list[AnyHit]
 
@@ -304,6 +284,7 @@ class EvalRequest(BaseModel):
     text_weight: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
     text_depth: int | None = Field(None, ge=1, le=MAX_TEXT_DEPTH)
     collapse: bool = False
+    cross_encoder: CrossEncoderWish = None
 
     def plain(self) -> SearchRequest:
         """Convert to a request of :mod:`rag_assets.retrieval`."""

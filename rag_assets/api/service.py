@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
@@ -33,12 +34,13 @@ from rag_assets.postgres.database import (
     open_replica,
 )
 from rag_assets.postgres.pool import Pool
+from rag_assets.retrieval.cross_encoder import CrossEncoder
 from rag_assets.retrieval.current import CurrentRelease
 from rag_assets.retrieval.live_recall import served_exactly
 from rag_assets.retrieval.query_vectors import QueryVectors, Vector, embed_queries
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest
-from rag_assets.retrieval.search import SearchResult, search
+from rag_assets.retrieval.search import SearchResult, reranked, search
 from rag_assets.retrieval.sql import query_embeddings
 from rag_assets.retrieval.sql.live_recall import add_live_recall
 from rag_assets.settings.model import Settings
@@ -48,6 +50,7 @@ from rag_assets.vectors.sql.spaces import Space, space_spec
 Answer = TypeVar("Answer")
 log = logging.getLogger("rag_assets.api")
 _FORGET_EVERY_S = 3600
+_WARN_EVERY_S = 60.0
 _REPEAT_TIMEOUT_MS = 10_000
 
 
@@ -99,6 +102,8 @@ class Service:
             keep=lambda counted: self.write(lambda c: add_live_recall(c, counted)),
         )
         self._sampler.start()
+        self.cross_encoder = CrossEncoder(settings)
+        self._warned_at = -_WARN_EVERY_S
 
     async def close(self) -> None:
         """Close what :meth:`open` opened."""
@@ -107,6 +112,7 @@ class Service:
             await self._forgetting
         await self._sampler.aclose()
         await self.queries.aclose()
+        await self.cross_encoder.aclose()
         self._stack.close()
 
     async def search(
@@ -132,6 +138,23 @@ class Service:
     ) -> Answer:
         """Write, on the primary. Raises as :meth:`search`."""
         return await self.sources.write(work, self._limit(timeout_ms))
+
+    async def reranked(self, request: SearchRequest, found: SearchResult) -> SearchResult:
+        """Re-rank what was found, counted and logged; never fails."""
+        found = await reranked(self.cross_encoder, request, found)
+        if (done := found.reranking) is not None:
+            self.metrics.rerankings.labels(done.outcome).inc()
+            self.metrics.latency.labels("reranking").observe(done.ms / 1000)
+            now = time.monotonic()
+            if done.outcome != "done" and now - self._warned_at >= _WARN_EVERY_S:
+                self._warned_at = now  # each request's line has the outcome, too
+                log.warning(
+                    "hits are not re-ranked (%s: %s): searches are answered in the order before "
+                    "it. Check the server of RAG_RERANK_URL; rag_rerankings_total counts",
+                    done.outcome,
+                    done.detail,
+                )
+        return found
 
     def sample(
         self,

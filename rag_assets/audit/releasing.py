@@ -1,8 +1,12 @@
-"""Judge versions again whose released rows changed, and release them through the gate."""
+"""Judge versions again whose released rows changed, and release them through the gate.
+
+Other releases wait for a repair, and it for them: what one judges the other would change.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from rag_assets.bible.embed_verses import EmbedOptions
 from rag_assets.bible.embed_versions import embed_spaces
@@ -11,6 +15,7 @@ from rag_assets.bible.sql.verses import stored_versions
 from rag_assets.index.checks import INDEX_CHECKS, judge_index
 from rag_assets.index.indexed_tables import indexed_tables
 from rag_assets.index.maintain import IndexRequest, maintain
+from rag_assets.postgres import locks
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
 from rag_assets.release.releasing import release
@@ -46,7 +51,24 @@ def release_again(
         embed_spaces(
             database, settings, code, EmbedOptions(roles=roles), run_id=run_id, progress=progress
         )
+    judge_again(database, settings, versions, run_id=run_id, progress=progress)
+    release(database, settings, run_id=run_id, keep_model=True, progress=progress)
+
+
+def judge_again(
+    database: Database,
+    settings: Settings,
+    versions: Sequence[str] = (),
+    *,
+    run_id: str,
+    progress: Progress,
+) -> None:
+    """Renew the evidence on these versions, on those that are served, and on the indexes.
+
+    :raises RagAssetsError: a step failed.
+    """
     with database.connect() as connection:
+        stored = {version.code for version in stored_versions(connection)}
         active = active_release(connection)
         # Repairs have changed other versions, too: their checks are older than their data.
         for code in stored.intersection((*versions, *(active.versions if active else ()))):
@@ -62,4 +84,17 @@ def release_again(
         ):
             if verdict.failures:
                 progress.say(f"{verdict.check}: {'; '.join(verdict.failures)}")
-    release(database, settings, run_id=run_id, keep_model=True, progress=progress)
+
+
+@contextmanager
+def without_repairs(database: Database, progress: Progress) -> Iterator[bool]:
+    """Keep repairs waiting while the block runs; yields whether it had to wait for one itself."""
+    waited: list[bool] = []
+
+    def waiting() -> None:
+        waited.append(True)
+        progress.say("an audit's repair is under way: waiting for it")
+
+    with database.connect(autocommit=True) as session:
+        locks.lock_session(session, locks.REPAIRING, waiting=waiting, shared=True)
+        yield bool(waited)

@@ -162,9 +162,31 @@ def repair(
 ) -> AuditReport:
     """Repair what a report found, and compare again; return what is left.
 
+    Runs that decide on an index, check it or release wait for it, and it for them.
+
     :raises BudgetExceededError: it would cost too much; nothing was changed.
     """
     progress = progress or Silent()
+
+    def waiting() -> None:
+        progress.say("another repair, or a run of the index or a release, is under way: waiting")
+
+    with database.connect(autocommit=True) as session:
+        locks.lock_session(session, locks.REPAIRING, waiting=waiting)
+        return _repaired(
+            database, settings, report, run_id=run_id, status=status, progress=progress
+        )
+
+
+def _repaired(
+    database: Database,
+    settings: Settings,
+    report: AuditReport,
+    *,
+    run_id: str,
+    status: Status | None,
+    progress: Progress,
+) -> AuditReport:
     plan = plan_repair(database, settings, report)
     check_repair_budget(settings, plan)
     of_files = [one for one in report.differences if one.kind in _OF_FILES]

@@ -130,7 +130,8 @@ def add(
     if as_json:
         show_json(added)
         return
-    out.print(f"{code}: {added.verses:,} verses ({added.format}) in {plain(added.folder)}")
+    verses = "1 verse" if added.verses == 1 else f"{added.verses:,} verses"
+    out.print(f"{code}: {verses} ({added.format}) in {plain(added.folder)}")
     show_counts(code, added.oddities)
     if not ai_allowed:
         out.print(

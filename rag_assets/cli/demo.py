@@ -27,12 +27,14 @@ from rag_assets.postgres.database import Database, open_database
 from rag_assets.postgres.migrations import migrate
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import SearchResult, search_text
+from rag_assets.settings.dagster_home import check_dagster_home
 from rag_assets.settings.model import Settings, load_settings
 from rag_assets.vectors.sql.served import active_release
 from rag_assets.vectors.sql.spaces import space_by_id
 from rag_assets.visible import count
 
 SAMPLES = ("PT_SAMPLE", "EN_SAMPLE")
+_SAMPLES_DIR = Path(__file__).parents[2] / "samples" / "bibles"
 QUERY = "a great fish swallowed Jonah"
 ACROSS = (
     ("escravo que fugiu e volta como irmão", "EN_SAMPLE"),
@@ -72,6 +74,8 @@ def demo(as_json: Json = False) -> None:
     ```
     """
     with errors_as_sentences(as_json):
+        check_dagster_home()
+        _check_samples()
         settings = load_settings()
         database = open_database(settings)
         applied = migrate(database)
@@ -86,7 +90,7 @@ def demo(as_json: Json = False) -> None:
             _copy_sample(code, settings.rag_bibles_dir)
         results = _embed(settings, as_json)
         released = _release(settings, as_json)
-        result = search_text(database, settings, QUERY, SearchRequest(top_k=3))
+        result = search_text(database, settings, QUERY, SearchRequest(top_k=3, snippets="part"))
         across = _search_across(database, settings) if chosen.provider == "local" else ()
     if as_json:
         show_json(
@@ -147,17 +151,22 @@ def _use(chosen: Chosen, settings: Settings, as_json: bool) -> Settings:
 def _search_across(database: Database, settings: Settings) -> tuple[SearchResult, ...]:
     """Ask in one language what is written in another."""
     return tuple(
-        search_text(database, settings, query, SearchRequest(top_k=1, versions=(version,)))
+        search_text(
+            database,
+            settings,
+            query,
+            SearchRequest(top_k=1, versions=(version,), snippets="part"),
+        )
         for query, version in ACROSS
     )
 
 
 def _show(result: SearchResult, across: tuple[SearchResult, ...]) -> None:
     out.print(f"[bold]5[/bold] rag-assets search {QUERY!r}")
-    show_hits(result, QUERY)
+    show_hits(result)
     for (query, version), found in zip(ACROSS, across, strict=False):
         out.print(f"  rag-assets search {query!r} --version {version}", highlight=False)
-        show_hits(found, query)
+        show_hits(found)
     out.print(
         "",
         "Next: [bold]make up[/bold] starts Dagster's UI on http://127.0.0.1:3000, with these runs,",
@@ -167,12 +176,15 @@ def _show(result: SearchResult, across: tuple[SearchResult, ...]) -> None:
     )
 
 
-def _copy_sample(code: str, bibles_dir: Path) -> None:
-    source = Path(__file__).parents[2] / "samples" / "bibles" / code
-    if not source.is_dir():
+def _check_samples() -> None:
+    if not all((_SAMPLES_DIR / code).is_dir() for code in SAMPLES):
         raise ConfigurationError(
             "the samples are not part of the installed package: run the demo in a checkout"
         )
+
+
+def _copy_sample(code: str, bibles_dir: Path) -> None:
+    source = _SAMPLES_DIR / code
     target = bibles_dir / code
     if target.exists():
         return

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rag_assets.cli.options import Collapse, Hybrid, Rerank, TextWeight, TopK, Versions
-from rag_assets.cli.output import Json, errors_as_sentences, out, show_json, show_record, show_table
+from rag_assets.cli.options import (
+    Collapse,
+    Hybrid,
+    NoCrossEncoder,
+    Rerank,
+    TextWeight,
+    TopK,
+    Versions,
+)
+from rag_assets.cli.output import (
+    Json,
+    errors_as_sentences,
+    indented,
+    out,
+    plain,
+    show_json,
+    show_record,
+    show_table,
+)
 from rag_assets.errors import ConfigurationError
 from rag_assets.index.proposals import Proposal, propose_queries
 from rag_assets.postgres.database import open_database
 from rag_assets.retrieval.beir import named_by_id, read_judged, write_documents
+from rag_assets.retrieval.cross_encoder import is_wanted
 from rag_assets.retrieval.evaluation import Evaluated, evaluated, evaluation_summary, name_of
+from rag_assets.retrieval.explain.command import command_of
 from rag_assets.retrieval.golden_file import read_golden_queries
 from rag_assets.retrieval.measures import means, measures
 from rag_assets.retrieval.request import MAX_TOP_K, SearchRequest
@@ -24,6 +43,9 @@ from rag_assets.retrieval.search import search_texts
 from rag_assets.settings.model import load_settings
 from rag_assets.visible import count
 
+_AROUND = 150
+EXPLAINED = 10
+"""Queries that found nothing expected whose commands are printed."""
 BATCH = 1000
 """Queries of a collection that are embedded together."""
 
@@ -62,10 +84,14 @@ def evaluate(
     hybrid: Hybrid = False,
     text_weight: TextWeight = None,
     rerank: Rerank = False,
+    no_cross_encoder: NoCrossEncoder = False,
     collapse: Collapse = False,
     as_json: Json = False,
 ) -> None:
     """Search the active release with each query of a file; report hit@k, nDCG, latency, coverage.
+
+    For a query that finds nothing of what it expects, the `rag-assets explain` is named that shows
+    why.
 
     A query with a language searches only versions and documents of that language; one that names a
     document searches documents, too. The latency is that of the search alone: the queries are
@@ -81,7 +107,6 @@ def evaluate(
     ```
     rag-assets eval samples/golden_queries.toml
     rag-assets eval --beir scifact --write-to inbox/scifact
-    rag-assets eval --beir scifact --hybrid
     rag-assets eval --propose 20
     ```
     """
@@ -95,14 +120,14 @@ def evaluate(
             hybrid=hybrid,
             text_weight=text_weight,
             collapse=collapse,
+            cross_encoder=is_wanted(load_settings(), False if no_cross_encoder else None),
         )
         if file is not None:
             _evaluate_file(file, request, as_json=as_json)
         elif propose is not None:
             _propose(propose, seed, as_json=as_json)
         elif beir is not None and write_to is not None:
-            written = write_documents(beir, write_to)
-            out.print(f"{count(written, 'document')} written to {write_to}")
+            out.print(f"{count(write_documents(beir, write_to), 'document')} written to {write_to}")
         elif beir is not None:
             _evaluate_collection(beir, split, request, as_json=as_json)
 
@@ -122,13 +147,30 @@ def _evaluate_file(path: Path, request: SearchRequest, *, as_json: bool) -> None
         )
         for query, result in zip(queries, found, strict=True)
     ]
-    _show(results, found[0].release_id, top_k=request.top_k, as_json=as_json)
+    explain = {
+        place: command_of(asked, "explain", expect=result.expected)
+        for place, (asked, result) in enumerate(zip(requests, results, strict=True))
+        if result.missed
+    }
+    _show(results, explain, found[0].release_id, top_k=request.top_k, as_json=as_json)
 
 
-def _show(results: Sequence[Evaluated], release: int, *, top_k: int, as_json: bool) -> None:
+def _show(
+    results: Sequence[Evaluated],
+    explain: Mapping[int, str],
+    release: int,
+    *,
+    top_k: int,
+    as_json: bool,
+) -> None:
+    """Print the results.
+
+    :param explain: by place, the command that explains why a query misses what it expects.
+    """
     summed = asdict(evaluation_summary(results, top_k=top_k))
     if as_json:
-        show_json({"release": release, "top_k": top_k, **summed, "results": results})
+        shown = [asdict(one) | {"explain": explain.get(n)} for n, one in enumerate(results)]
+        show_json({"release": release, "top_k": top_k, **summed, "results": shown})
         return
     show_table(
         [
@@ -145,6 +187,12 @@ def _show(results: Sequence[Evaluated], release: int, *, top_k: int, as_json: bo
     )
     out.print()
     show_record({"release": release, f"hit@{top_k}": summed.pop("hit_at_k"), **summed})
+    if explain:
+        out.print("\nwhy nothing of what was expected is found:")
+    for command in list(explain.values())[:EXPLAINED]:
+        out.print(indented(plain(command), 2))
+    if len(explain) > EXPLAINED:
+        out.print(indented("… (--json has all)", 2))
 
 
 def _evaluate_collection(
@@ -189,4 +237,11 @@ def _propose(number: int, seed: int, *, as_json: bool) -> None:
 def _as_toml(proposal: Proposal) -> str:
     fields = {"language": proposal.language, "text": proposal.text, "expected": [proposal.expected]}
     lines = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items())
-    return "\n".join((f"# {proposal.passage}", "[[query]]", *lines, ""))
+    return "\n".join((f"# {_around(proposal)}", "[[query]]", *lines, ""))
+
+
+def _around(proposal: Proposal) -> str:
+    """The passage, to reword its words by; of a long one, what surrounds them."""
+    text, at = proposal.passage, proposal.passage.find(proposal.text)
+    start, end = max(0, at - _AROUND), at + len(proposal.text) + _AROUND
+    return f"{'… ' if start else ''}{text[start:end].strip()}{' …' if end < len(text) else ''}"

@@ -22,6 +22,7 @@ from rag_assets.cli import (
     documents,
     erase,
     evaluate,
+    explain,
     exporter,
     incidents,
     index,
@@ -38,7 +39,7 @@ from rag_assets.cli import (
 from rag_assets.cli.commands import Commands
 from rag_assets.cli.output import out, remark, show_error
 from rag_assets.interrupts import end_on_signals
-from rag_assets.settings.names import unknown_names
+from rag_assets.settings.names import unsaid_unknown_names
 
 
 class _App(Commands):
@@ -98,7 +99,7 @@ def _options(
     """The options of ``rag-assets`` itself."""
     if context.invoked_subcommand == "doctor":  # where they are findings
         return
-    for sentence in unknown_names():
+    for sentence in unsaid_unknown_names():
         remark(f"warning: {sentence}")
 
 
@@ -117,6 +118,7 @@ app.add_typer(incidents.app, name="incidents")
 app.command("demo")(demo.demo)
 app.command("up")(up.up)
 app.command("search")(search.search_command)
+app.command("explain")(explain.explain_command)
 app.command("doctor")(doctor.doctor)
 app.command("provider")(provider.provider)
 app.command("eval")(evaluate.evaluate)

@@ -39,7 +39,7 @@ def corpus_names(incomplete: str) -> list[str]:
     return [name for name in ("bible", "both", "documents") if name.startswith(incomplete)]
 
 
-Searched = Annotated[
+InCorpus = Annotated[
     str,
     typer.Option(
         help="bible, a document corpus such as documents, or both: everything.",
@@ -61,8 +61,26 @@ TextWeight = Annotated[
     typer.Option(min=0, max=1, help="With --hybrid: weight of the words; the release's if unset."),
 ]
 Rerank = Annotated[bool, typer.Option("--rerank", help="Re-rank the hits with the large model.")]
+NoCrossEncoder = Annotated[
+    bool,
+    typer.Option("--no-cross-encoder", help="Leave out the re-ranking of RAG_RERANK_URL."),
+]
 Collapse = Annotated[
     bool, typer.Option("--collapse", help="One hit per verse over all versions, and per document.")
+]
+
+
+InLanguage = Annotated[
+    str | None, typer.Option(help="Only versions and documents in this language.")
+]
+Books = Annotated[
+    list[str] | None, typer.Option(help="Only this book, by code or name; may be repeated.")
+]
+Documents = Annotated[
+    list[str] | None, typer.Option(help="Only this document, by its key; may be repeated.")
+]
+MinScore = Annotated[
+    float | None, typer.Option(min=-1, max=1, help="Only hits with at least this similarity.")
 ]
 
 

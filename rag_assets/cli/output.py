@@ -142,9 +142,12 @@ def show_record(record: Mapping[str, object]) -> None:
     )
 
 
-def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+def show_pairs(pairs: Iterable[tuple[str, str | Text]]) -> None:
     """Names and what is said of each, in two columns; both are texts with styles."""
-    rows = [(out.render_str(name), out.render_str(text)) for name, text in pairs]
+    rows = [
+        (out.render_str(name), text if isinstance(text, Text) else out.render_str(text))
+        for name, text in pairs
+    ]
     width = max((name.cell_len for name, _ in rows), default=0)
     for name, text in rows:
         name.align("left", width)

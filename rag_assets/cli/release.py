@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rag_assets.audit.releasing import without_repairs
 from rag_assets.cli.commands import Commands
 from rag_assets.cli.junit import junit_xml
 from rag_assets.cli.opening import corpus_connection, open_corpus
@@ -148,15 +149,16 @@ def activate(
     with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
         settings, database = open_corpus()
         if release_id is None:
-            released = release(
-                database,
-                settings,
-                run_id=f"cli-{os.getpid()}",
-                leave_out_failing=leave_out_failing,
-                after_rollback=after_rollback,
-                automation=automation_now(settings),
-                progress=progress,
-            )
+            with without_repairs(database, progress):
+                released = release(
+                    database,
+                    settings,
+                    run_id=f"cli-{os.getpid()}",
+                    leave_out_failing=leave_out_failing,
+                    after_rollback=after_rollback,
+                    automation=automation_now(settings),
+                    progress=progress,
+                )
             now, before = released.release, released.before
         else:
             now, before = activate_earlier(database, release_id, progress=progress)

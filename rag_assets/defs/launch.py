@@ -33,6 +33,7 @@ from rag_assets.operations.erasure import Traces
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
 from rag_assets.secrecy import masked
+from rag_assets.settings.dagster_home import check_dagster_home
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.tables import Corpus
 
@@ -66,13 +67,9 @@ def open_instance() -> dg.DagsterInstance:
 
     :raises ConfigurationError: there is neither.
     """
+    check_dagster_home()
     if os.environ.get("DAGSTER_HOME"):
         return dg.DagsterInstance.get()
-    if not Path("dagster.yaml").is_file():
-        raise ConfigurationError(
-            "no dagster.yaml here: start in the project's folder, or set DAGSTER_HOME to a folder "
-            "that contains one"
-        )
     return dg.DagsterInstance.from_config(str(Path.cwd()))
 
 

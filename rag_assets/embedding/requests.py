@@ -215,7 +215,7 @@ class Requests:
         self._purchase.retries += 1
         entry = LedgerEntry(key_name(key), retries=1)
         await exchange.see_through(self.record(exchange.limits, entry))
-        await self._sleep(_backoff(retries))
+        await self._sleep(backoff(retries))
 
     async def rest(self, exchange: Exchange, key: str, answer: Answer) -> None:
         """Let the key rest for as long as the answer says."""
@@ -275,7 +275,7 @@ class Requests:
             )
 
 
-def _backoff(tries: int) -> float:
+def backoff(tries: int) -> float:
     """Seconds before try ``tries + 1``: doubled each time, with full jitter in its upper half."""
     longest: float = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2**tries)
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 -- spreading, not a secret

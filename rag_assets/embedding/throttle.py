@@ -19,7 +19,7 @@ from rag_assets.settings.model import Settings, fingerprint
 
 log = logging.getLogger("rag_assets.embedding")
 
-_REST_UNTOLD_S = 5.0  # a 429 that does not say how long
+REST_UNTOLD_S = 5.0  # a 429 that does not say how long
 
 
 class Throttle:
@@ -83,7 +83,7 @@ class Throttle:
         self, connection: AsyncConnection, key: str, error: RateLimitedError
     ) -> None:
         """Let a key rest that was answered 429, for as long as the answer says."""
-        rest_s = error.retry_after_s or _REST_UNTOLD_S
+        rest_s = error.retry_after_s or REST_UNTOLD_S
         log.warning("rate limit met: key %s rests for %.1f s", key_name(key), rest_s)
         await self.rest(connection, key, rest_s)
 

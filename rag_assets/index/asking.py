@@ -57,16 +57,19 @@ def _result(
     shares: Mapping[int, tuple[bool, float]],
 ) -> ClassResult:
     answered = [place for place in places if questions.answered[place]]
+    lost = [texts.queries[place] for place in answered if not shares[place][0]]
+    missed = [
+        texts.queries[place]
+        for place in places
+        if kind in GOLDEN_CLASSES and not questions.answered[place]
+    ]
     return ClassResult(
         asked=len(places),
         answered=len(answered),
         recall=float(np.mean([shares[place][1] for place in answered])) if answered else 1.0,
-        lost=tuple(str(texts.queries[place]) for place in answered if not shares[place][0]),
-        missed=tuple(
-            str(texts.queries[place])
-            for place in places
-            if kind in GOLDEN_CLASSES and not questions.answered[place]
-        ),
+        lost=tuple(map(str, lost)),
+        missed=tuple(map(str, missed)),
+        explain={str(query): query.explain for query in (*lost, *missed) if query.explain},
     )
 
 

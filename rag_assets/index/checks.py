@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
 from rag_assets.errors import RagAssetsError
@@ -25,11 +26,11 @@ from rag_assets.index.questions import held_out_queries
 from rag_assets.index.reuse import INPUTS, inputs_of, reused, why_reused
 from rag_assets.index.sql import generations
 from rag_assets.index.sql.explained import indexes_used
-from rag_assets.index.sql.generations import index_subject
+from rag_assets.index.sql.generations import Generation, index_subject
 from rag_assets.index.trial import SEED, Outcome, Trial
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Progress
-from rag_assets.retrieval.plan import codes_of
+from rag_assets.retrieval.plan import Target, codes_of
 from rag_assets.retrieval.released import served_on_trial
 from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.retrieval.sql.chunks import CHUNKS
@@ -117,27 +118,34 @@ def judge_index(
         target = target_of(table, scopes, generation, settings.pg_ivfflat_probes, codes)
         served = served_on_trial(connection, target)
         results = check_results(connection, table)
-    case = Trial(database, settings, generation, target, served, queries, wanted, progress)
-    subject, facts = index_subject(decision.generation, use), _facts(case)
+    subject, facts = index_subject(decision.generation, use), _facts(target, generation)
     inputs = inputs_of(settings, revision=seen.number, facts=facts | {"scopes": dict(scopes)})
-    for check in CHECKS_OF[table.corpus]:
-        if check not in wanted:
-            continue
-        if not gone and (last := reused(check, subject, results, inputs, settings)):
-            why = why_reused(last)
-            progress.say(f"{check}: {why}")
-            yield IndexVerdict(check, subject, (), {**last.measured, "reused": why}, why)
-            continue
-        progress.say(f"checking {check}")
-        if gone or not scopes:
-            missing = _unmeasured(table, decision.generation if gone else None)
-            outcome = Outcome(missing, {}, "there is nothing to measure")
-        else:
-            outcome = _evaluate(check, case)
-        measured = {**facts, **outcome.measured, INPUTS: inputs}
-        verdict = IndexVerdict(check, subject, outcome.failures, measured, outcome.summary)
-        _record(database, table, verdict, revision=seen.number, run_id=run_id)
-        yield verdict
+    named = [check for check in CHECKS_OF[table.corpus] if check in wanted]
+    last = {check: reused(check, subject, results, inputs, settings) for check in named}
+    with ExitStack() as stack:
+        case = Trial(
+            database, settings, generation, target, served, queries,
+            [check for check in named if not last[check]], progress, stack,
+        )  # fmt: skip
+        for check in named:
+            if not gone and (found := last[check]):
+                why = why_reused(found)
+                progress.say(f"{check}: {why}")
+                yield IndexVerdict(check, subject, (), {**found.measured, "reused": why}, why)
+                continue
+            progress.say(f"checking {check}")
+            outcome = _outcome(check, case, decision.generation if gone else None)
+            measured = {**facts, **outcome.measured, INPUTS: inputs}
+            verdict = IndexVerdict(check, subject, outcome.failures, measured, outcome.summary)
+            _record(database, table, verdict, revision=seen.number, run_id=run_id)
+            yield verdict
+
+
+def _outcome(check: str, case: Trial, gone: int | None) -> Outcome:
+    if gone is not None or not case.target.scopes:
+        missing = _unmeasured(case.target.table, gone)
+        return Outcome(missing, {}, "there is nothing to measure")
+    return _evaluate(check, case)
 
 
 def _record(
@@ -160,14 +168,14 @@ def _fix(table: VectorTable) -> str:
     return f"materialize {ASSETS[table.corpus].index}"
 
 
-def _facts(case: Trial) -> dict[str, object]:
+def _facts(target: Target, generation: Generation | None) -> dict[str, object]:
     """The facts about what was judged, read from the index itself rather than the settings."""
-    probes, codes = case.target.probes, case.target.codes
-    parts = "versions" if case.target.table.corpus == "bible" else "languages"
+    probes, codes = target.probes, target.codes
+    parts = "versions" if target.table.corpus == "bible" else "languages"
     return {
-        parts: sorted(case.target.scopes),
-        "rows": sum(case.target.scopes.values()),
-        "lists": case.generation.lists if case.generation else None,
+        parts: sorted(target.scopes),
+        "rows": sum(target.scopes.values()),
+        "lists": generation.lists if generation else None,
         "probes": probes.plain if probes else None,
         "filtered_probes": probes.filtered if probes else None,
         "max_probes": probes.limit if probes else None,
@@ -259,10 +267,11 @@ def uncoded(count: int) -> str:
 
 def _recall(case: Trial) -> Outcome:
     """Judge every class of query over everything, but for golden queries."""
-    settings, everything = case.settings, tuple(case.target.scopes)
-    points = recall_of(case.alone, case.questions, {EVERYTHING: everything})
+    settings, measured = case.settings, case.measured
+    everything = tuple(measured.target.scopes)
+    points = recall_of(measured.alone, measured.questions, {EVERYTHING: everything})
     of_mixtures = {QueryClass.MIXTURES.value: points[EVERYTHING]}
-    rows = {QueryClass.MIXTURES.value: sum(case.target.scopes.values())}
+    rows = {QueryClass.MIXTURES.value: sum(measured.target.scopes.values())}
     failures = judge_recall(of_mixtures, rows, floor=settings.rag_recall_floor)
     asked = len(case.queries)
     results = {QueryClass.MIXTURES: ClassResult(asked, asked, points[EVERYTHING].recall)}
@@ -291,17 +300,19 @@ def _results(
     if isinstance(case.texts, RagAssetsError):
         return case.texts
     try:
-        return case.results(kinds)
+        return case.measured.results(kinds)
     except RagAssetsError as error:
         return error
 
 
 def _filtered_recall(case: Trial) -> Outcome:
     """Judge mixtures under filters."""
-    cases, floor = case.filters, case.settings.rag_recall_floor
-    points = recall_of(case.alone, case.questions, cases)
+    measured, floor = case.measured, case.settings.rag_recall_floor
+    cases = measured.filters
+    points = recall_of(measured.alone, measured.questions, cases)
     rows = {
-        name: sum(case.target.scopes[scope] for scope in scopes) for name, scopes in cases.items()
+        name: sum(measured.target.scopes[scope] for scope in scopes)
+        for name, scopes in cases.items()
     }
     listed = ", ".join(f"{name} {point.recall:.3f}" for name, point in points.items())
     return Outcome(

@@ -234,22 +234,23 @@ def measure_scan(
     )
     if not plain.kept:
         return None
+    candidates = bench.with_margin(EVERYTHING, plain.number, maximum=CANDIDATES[-1])
     largest = max(bench.scopes.values())
     one_scope = max(
         (number for name, number in chosen.items() if bench.rows(name) <= largest), default=0
     )
     of_one, of_many = _enough_under_filters(
-        bench, one_scope=one_scope, filtered=max(plain.number, *chosen.values())
+        bench, one_scope=one_scope, filtered=max(candidates, *chosen.values())
     )
     if not (of_one.kept and of_many.kept):
         return None
     # For latency only: its recall is known, and more candidates do not lower it.
     point = bench.measure_plan(
-        EVERYTHING, replace(whole, candidates=plain.number), limit=QUICK_QUERIES
+        EVERYTHING, replace(whole, candidates=candidates), limit=QUICK_QUERIES
     )
     point = replace(point, recall=curves[EVERYTHING][CANDIDATES.index(chosen[EVERYTHING])])
     use = CodeUse(
-        code_set.number, plain.number, of_many.number, of_one.number or of_many.number, scan_rows=0
+        code_set.number, candidates, of_many.number, of_one.number or of_many.number, scan_rows=0
     )
     return Scan(use, curves, point)
 

@@ -44,9 +44,12 @@ def golden_texts(
     Each is asked without a filter and, if other languages are served too, confined to its language.
     """
     confined = in_their_language(connection, queries, scopes, languages)
-    plain = [TextQuery(query.text, QueryClass.GOLDEN, query.wanted) for query in confined]
+    plain = [
+        TextQuery(query.text, QueryClass.GOLDEN, query.wanted, expected=query.expected)
+        for query in confined
+    ]
     plain += [
-        TextQuery(query.text, QueryClass.GOLDEN, wanted)
+        TextQuery(query.text, QueryClass.GOLDEN, wanted, expected=query.expected)
         for query in queries
         if query.language is None and (wanted := _wanted(connection, tuple(scopes), query))
     ]
@@ -76,6 +79,7 @@ def in_their_language(
                 TextQuery(
                     query.text, QueryClass.GOLDEN_LANGUAGE, wanted, language=language,
                     scopes=frozenset(members), where=f"language {language}",
+                    expected=query.expected,
                 )
             )  # fmt: skip
     return tuple(found)

@@ -28,23 +28,24 @@ def measured_latency(case: Trial) -> Outcome:
 
     Searches that run alone are those that recall was measured with, if it was.
     """
-    scopes = case.target.scopes
+    target = case.measured.target
+    scopes = target.scopes
     largest = max(scopes, key=lambda scope: scopes[scope])
     measured: dict[str, Latency] = {}
     figures: dict[str, float] = {}
     embedding = _embedding(case.database)
-    part = "version" if case.target.table.corpus == "bible" else "language"
+    part = "version" if target.table.corpus == "bible" else "language"
     for name, confined, stable in (
         (EVERYTHING, tuple(scopes), EVERYTHING),
         (f"{part} {largest}", (largest,), f"largest_{part}"),
     ):
-        request = request_of(case.target.table, name, confined)
+        request = request_of(target.table, name, confined)
         for concurrency in sorted({1, case.settings.rag_slo_concurrency}):
             if concurrency == 1:
-                found = latency_of([case.alone.searches(name, confined)], warm=WARM_UP)
+                found = latency_of([case.measured.alone.searches(name, confined)], warm=WARM_UP)
             else:
                 found = measure_latency(
-                    case.database, case.settings, case.served, request, case.queries,
+                    case.database, case.settings, case.measured.served, request, case.queries,
                     concurrency=concurrency,
                 )  # fmt: skip
             embedding = _embedding(case.database) or embedding

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.index.cases import EVERYTHING, TOP_K, confined_to, plan_of, request_of
-from rag_assets.index.enough import FEW, Allowed, Enough, enough_probes
+from rag_assets.index.enough import FEW, Allowed, Enough, enough_probes, for_few
 from rag_assets.index.query_classes import GOLDEN_CLASSES
 from rag_assets.index.questions import Questions, recall
 from rag_assets.index.sql.generations import Generation
-from rag_assets.postgres.database import Connection, Database
+from rag_assets.postgres.database import Connection
 from rag_assets.progress import Progress, Silent
 from rag_assets.retrieval.plan import Codes, Target, index_plan, scan_plan
 from rag_assets.retrieval.released import Served
@@ -51,13 +51,6 @@ class Point:
     p95_ms: float
     candidates: int = 0
     mean_ms: float = 0.0
-
-
-_FEW_TEXTS = 300
-"""With fewer text queries and none lost, one in a hundred others may still be lost."""
-_PROBES_FOR_FEW = 1.25
-"""Times the probes that few text queries need. Without this, a healthy index over 502 verses, tuned
-and checked with 100 fragments, lost two of the check's, of which one may be lost: once in ten."""
 
 
 @dataclass
@@ -155,9 +148,11 @@ class Bench:
         probes = self.enough_for_texts(
             name, lambda probes: self._plan(name, probes), start=start, maximum=lists
         ).number
-        if name == EVERYTHING and 0 < self.answered_in(name) < _FEW_TEXTS:
-            probes = min(lists, ceil(_PROBES_FOR_FEW * probes))
-        return probes
+        return self.with_margin(name, probes, maximum=lists)
+
+    def with_margin(self, name: str, number: int, *, maximum: int) -> int:
+        """As :func:`for_few`, for searches without a filter."""
+        return for_few(number, self.answered_in(name), maximum) if name == EVERYTHING else number
 
     def answered_in(self, name: str) -> int:
         """How many text queries of a case or filter exact search answers."""
@@ -334,10 +329,11 @@ def target_of(
 class Alone:
     """Queries searched one after another as an application would, once for recall and latency.
 
+    :param connect: opens a connection.
     :param queries: float32, shape (n, dimensions).
     """
 
-    database: Database
+    connect: Callable[[], AbstractContextManager[Connection]]
     settings: Settings
     served: Served
     queries: NDArray[np.float32]
@@ -355,7 +351,7 @@ class Alone:
         """
         request = request_of(self.target.table, name, confined)
         if request not in self._searches:
-            with self.database.connect(autocommit=True) as connection:
+            with self.connect() as connection:
                 prepare_connection(connection)
                 self._searches[request] = time_search(
                     connection, self.settings, self.served, request, self.queries

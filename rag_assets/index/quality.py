@@ -7,36 +7,28 @@ found is what people look for, by vectors alone and by hybrid search.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rag_assets.bible.sql.verses import verse_ids
 from rag_assets.documents.sql.corpora import document_corpora
 from rag_assets.errors import RequestError
-from rag_assets.index.indexed_tables import indexed_tables
-from rag_assets.index.measuring import target_of
-from rag_assets.index.sql import generations
-from rag_assets.index.sql.generations import index_subject
+from rag_assets.index.on_trial import candidates, on_trial
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress
 from rag_assets.retrieval.confinement import primary
 from rag_assets.retrieval.evaluation import Evaluated, evaluated, evaluation_summary, name_of
+from rag_assets.retrieval.explain.command import command_of
 from rag_assets.retrieval.golden_file import GoldenQuery, read_golden_queries
-from rag_assets.retrieval.plan import Target, codes_of
 from rag_assets.retrieval.query_vectors import embed_queries_cached
-from rag_assets.retrieval.released import Served, ServedDocuments, served_on_trial
+from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import MAX_TOP_K, SearchRequest
 from rag_assets.retrieval.search import search
-from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.retrieval.sides import sides_of
-from rag_assets.retrieval.sql.chunks import chunks_by_corpus, documents_by_key
-from rag_assets.retrieval.sql.full_text import collect_statistics, drop_statistics
+from rag_assets.retrieval.sql.chunks import documents_by_key
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.check_results import record_check
 from rag_assets.vectors.sql.nearest import prepare_connection
-from rag_assets.vectors.sql.served import ReleasedText
-from rag_assets.vectors.sql.tables import Corpus, VectorTable, revision
 
 QUALITY_CHECK = "retrieval_quality"
 WAYS: Mapping[str, bool] = {"vectors": False, "hybrid": True}
@@ -52,6 +44,7 @@ class Quality:
     :param figures: by search and measure, such as ``hybrid_ndcg_at_10``; none without queries.
     :param missed: by search, the queries that no hit answers.
     :param wrong_first: by search, the queries whose first hit is one that must not be first.
+    :param explain: the commands that explain the searches of the missed queries.
     """
 
     asked: int
@@ -59,16 +52,7 @@ class Quality:
     figures: Mapping[str, float]
     missed: Mapping[str, tuple[str, ...]]
     wrong_first: Mapping[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """What the next release would search of one corpus."""
-
-    table: VectorTable
-    target: Target
-    subject: str
-    revision: int
+    explain: tuple[str, ...] = ()
 
 
 def measure_quality(
@@ -88,15 +72,11 @@ def measure_quality(
         queries += _of_corpora(connection)
         if not queries:
             return None
-        found = [
-            one
-            for corpus in ("bible", "documents")
-            if (one := _candidate(connection, settings, corpus)) is not None
-        ]
+        found = candidates(connection, settings)
         if not found:
             return None
         progress.say(f"asking {len(queries)} golden queries")
-        with _on_trial(connection, settings, found) as served:
+        with on_trial(connection, settings, found) as served:
             quality = _measured(connection, settings, served, queries)
         first = found[0]
         record_check(
@@ -122,54 +102,12 @@ def _of_corpora(connection: Connection) -> tuple[GoldenQuery, ...]:
     )
 
 
-def _candidate(connection: Connection, settings: Settings, corpus: Corpus) -> _Candidate | None:
-    tables = indexed_tables(connection, settings, corpus)
-    scopes = servable_scopes(connection, settings, tables[0]) if tables else {}
-    decision = generations.last_decision(connection, tables[0]) if scopes else None
-    if decision is None:
-        return None
-    table = tables[0]
-    ready = {made.number: made for made in generations.ready_generations(connection, table)}
-    generation = ready.get(decision.generation) if decision.generation else None
-    use = generation.codes if generation else decision.codes
-    codes = codes_of(connection, table, use)
-    return _Candidate(
-        table,
-        target_of(table, scopes, generation, settings.pg_ivfflat_probes, codes),
-        index_subject(decision.generation, use),
-        revision(connection, table).number,
-    )
-
-
-@contextmanager
-def _on_trial(
-    connection: Connection, settings: Settings, candidates: Sequence[_Candidate]
-) -> Iterator[Served]:
-    """The candidates presented as if they were released, with their words counted."""
-    served = served_on_trial(connection, candidates[0].target)
-    counted = []
-    try:
-        for one in candidates:
-            corpus = one.table.corpus
-            counted.append(collect_statistics(connection, corpus, list(one.target.scopes)))
-            text = ReleasedText(counted[-1], settings.rag_text_weight, settings.rag_text_depth)
-            if corpus == "bible":
-                served = replace(served, text=text)
-            else:
-                documents = ServedDocuments(
-                    one.target, None, chunks_by_corpus(connection), text=text
-                )
-                served = replace(served, documents=documents)
-        yield served
-    finally:
-        drop_statistics(connection, counted)
-
-
 def _measured(
     connection: Connection, settings: Settings, served: Served, queries: Sequence[GoldenQuery]
 ) -> Quality:
     asked = [query for query in queries if _can_be_asked(connection, served, query)]
     results: dict[str, list[Evaluated]] = {name: [] for name in WAYS}
+    explain: list[str] = []
     left_out = len(queries) - len(asked)
     base = SearchRequest(top_k=MAX_TOP_K)
     for name, hybrid in WAYS.items():
@@ -180,22 +118,23 @@ def _measured(
         )  # fmt: skip
         for query, request, vector in zip(asked, requests, vectors, strict=True):
             hits = search(connection, settings, served, request, vector).hits
-            results[name].append(
-                evaluated(query.text, query.expected, [name_of(hit) for hit in hits], 0.0,
-                          not_first=query.not_first)
-            )  # fmt: skip
+            found = evaluated(query.text, query.expected, [name_of(hit) for hit in hits], 0.0,
+                              not_first=query.not_first)  # fmt: skip
+            results[name].append(found)
+            if found.missed:
+                explain.append(command_of(request, "explain", expect=query.expected))
     return Quality(
         asked=len(asked),
         left_out=left_out,
         figures=dict(_figures(results)),
         missed={
-            name: tuple(one.query for one in found if one.expected and one.found_at is None)
-            for name, found in results.items()
+            name: tuple(one.query for one in found if one.missed) for name, found in results.items()
         },
         wrong_first={
             name: tuple(one.query for one in found if one.wrong_first)
             for name, found in results.items()
         },
+        explain=tuple(explain),
     )
 
 

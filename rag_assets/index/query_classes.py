@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rag_assets.settings.model import Settings
@@ -54,6 +54,7 @@ class ClassResult:
         or, for queries without an expected passage, of their ten nearest rows that it finds.
     :param lost: the queries that exact search answers and the plan does not.
     :param missed: the queries that even exact search does not answer; only of golden queries.
+    :param explain: by lost or missed golden query, the command that explains its search.
     """
 
     asked: int
@@ -61,6 +62,7 @@ class ClassResult:
     recall: float
     lost: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
+    explain: Mapping[str, str] = field(default_factory=dict)
 
 
 def floor_of(settings: Settings, kind: QueryClass) -> float:
@@ -114,6 +116,7 @@ def judge_golden(
     answered = sum(result.answered for result in results.values())
     lost = tuple(query for result in results.values() for query in result.lost)
     missed = tuple(query for result in results.values() for query in result.missed)
+    commands = {query: one for result in results.values() for query, one in result.explain.items()}
     failures = []
     if not (asked or without):
         failures.append(
@@ -123,14 +126,20 @@ def judge_golden(
     if answered < floor * asked:
         failures.append(
             f"exact search answers {answered} of {asked} golden queries, under {floor:.0%}: the "
-            f"vectors do not fit these texts. Missed: {first_of(missed)}"
+            f"vectors do not fit these texts. Missed: {first_of(missed)}{_why(missed, commands)}"
         )
     if len(lost) > lost_max:
         failures.append(
             f"the released search loses {len(lost)} of the {answered} golden queries that exact "
-            f"search answers, more than {lost_max}. Lost: {first_of(lost)}"
+            f"search answers, more than {lost_max}. Lost: {first_of(lost)}{_why(lost, commands)}"
         )
     return tuple(failures)
+
+
+def _why(queries: tuple[str, ...], commands: Mapping[str, str]) -> str:
+    """The end of a failure that names the command for the first of these queries."""
+    known = [commands[query] for query in queries if query in commands]
+    return f". Why: `{known[0]}`" if known else ""
 
 
 def loses_queries(measured: Mapping[str, object]) -> bool:

@@ -18,7 +18,9 @@ from rag_assets.index.query_classes import SHARE_OF_SAMPLE, QueryClass
 from rag_assets.index.sql.passage_texts import Half, counterparts, sample_texts
 from rag_assets.postgres.database import Connection
 from rag_assets.progress import Progress
+from rag_assets.retrieval.explain.command import command_of
 from rag_assets.retrieval.query_vectors import embed_queries_cached
+from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.sql.query_embeddings import live_queries
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.tables import VectorTable
@@ -44,6 +46,7 @@ class TextQuery:
     :param scopes: the versions that the search is confined to; ``None`` for no filter.
     :param where: the filter, in words.
     :param name: how evidence names it, if not by its text.
+    :param expected: what a golden query names as ``wanted``.
     """
 
     text: str
@@ -53,10 +56,19 @@ class TextQuery:
     scopes: frozenset[str] | None = None
     where: str = "no filter"
     name: str = ""
+    expected: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         text = self.text if len(self.text) <= _SHOWN else f"{self.text[:_SHOWN].rstrip()}…"
         return f"{self.name or text} ({self.where})"
+
+    @property
+    def explain(self) -> str:
+        """The command that explains its search in what is released; empty without expectation."""
+        if not self.expected:
+            return ""
+        request = SearchRequest(text=self.text, language=self.language, corpus="bible")
+        return command_of(request, "explain", expect=self.expected)
 
 
 @dataclass(frozen=True)

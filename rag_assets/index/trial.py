@@ -1,9 +1,14 @@
-"""What the checks of one index share: the search under test, the queries and the ground truth."""
+"""What the checks of one index share: the search under test, the queries and the ground truth.
+
+Exact search and the search under test read one snapshot. Otherwise a document published between
+the two would count as a query that the index loses.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,9 +31,11 @@ from rag_assets.index.text_queries import (
     sampled_queries,
 )
 from rag_assets.postgres.database import Database
+from rag_assets.postgres.snapshot import Snapshot, taken_snapshot
 from rag_assets.progress import Progress
 from rag_assets.retrieval.plan import Target
-from rag_assets.retrieval.released import Served
+from rag_assets.retrieval.released import Served, served_on_trial
+from rag_assets.retrieval.servable import servable_scopes
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.nearest import prepare_connection
 
@@ -46,11 +53,56 @@ class Outcome:
 
 
 @dataclass
+class Measured:
+    """Searches and the answers of exact search, read in one snapshot.
+
+    :param target: what is searched, with the rows of the snapshot; ``served`` presents it.
+    """
+
+    snapshot: Snapshot
+    settings: Settings
+    target: Target
+    served: Served
+    texts: EmbeddedTexts | RagAssetsError
+    queries: NDArray[np.float32]
+    progress: Progress
+
+    @cached_property
+    def alone(self) -> Alone:
+        """The mixtures' searches, shared by the checks of recall and latency."""
+        return Alone(self.snapshot.connect, self.settings, self.served, self.queries)
+
+    @cached_property
+    def filters(self) -> dict[str, tuple[str, ...]]:
+        return cases_of(self.target.table, self.target.scopes, self.served.languages)
+
+    @cached_property
+    def questions(self) -> Questions:
+        """What exact search finds, for all checks in one pass over the table."""
+        scopes, texts = self.target.scopes, self.texts
+        # Not the checks' connection: no setting or prepared statement leaks from one to the other.
+        with self.snapshot.connect() as connection:
+            return ask(
+                connection, self.target.table, self.queries,
+                [tuple(scopes), *self.filters.values()], everything=scopes,
+                texts=texts if isinstance(texts, EmbeddedTexts) else None,
+                rows=sum(scopes.values()), progress=self.progress,
+            )  # fmt: skip
+
+    def results(self, kinds: Collection[QueryClass]) -> dict[QueryClass, ClassResult]:
+        """How the index answers the text queries of these classes."""
+        with self.snapshot.connect() as connection:
+            prepare_connection(connection)
+            return class_results(connection, self.settings, self.served, self.questions, kinds)
+
+
+@dataclass
 class Trial:
     """What the checks of one table share.
 
-    :param served: the target, presented as if it were released.
-    :param wanted: names of the checks to run.
+    :param target: the search that was decided on; ``served`` presents it as if it were released.
+    :param wanted: names of the checks to measure.
+    :param stack: closed after the checks.
     """
 
     database: Database
@@ -61,17 +113,13 @@ class Trial:
     queries: NDArray[np.float32]
     wanted: Collection[str]
     progress: Progress
+    stack: ExitStack
 
     @property
     def exact_rows(self) -> int | None:
         return self.settings.rag_search_exact_rows
 
-    @cached_property
-    def alone(self) -> Alone:
-        """The mixtures' searches, shared by the checks of recall and latency."""
-        return Alone(self.database, self.settings, self.served, self.queries)
-
-    @cached_property
+    @property
     def filters(self) -> dict[str, tuple[str, ...]]:
         return cases_of(self.target.table, self.target.scopes, self.served.languages)
 
@@ -107,20 +155,14 @@ class Trial:
             return error
 
     @cached_property
-    def questions(self) -> Questions:
-        """What exact search finds, for all checks in one pass over the table."""
-        scopes, texts = self.target.scopes, self.texts
-        # Not the checks' connection: no setting or prepared statement leaks from one to the other.
-        with self.database.connect(autocommit=True) as connection:
-            return ask(
-                connection, self.target.table, self.queries,
-                [tuple(scopes), *self.filters.values()], everything=scopes,
-                texts=texts if isinstance(texts, EmbeddedTexts) else None,
-                rows=sum(scopes.values()), progress=self.progress,
-            )  # fmt: skip
-
-    def results(self, kinds: Collection[QueryClass]) -> dict[QueryClass, ClassResult]:
-        """How the index answers the text queries of these classes."""
-        with self.database.connect(autocommit=True) as connection:
-            prepare_connection(connection)
-            return class_results(connection, self.settings, self.served, self.questions, kinds)
+    def measured(self) -> Measured:
+        """What the checks of recall and latency measure."""
+        texts = self.texts  # first: embedding may take minutes, and vacuum waits for a snapshot
+        snapshot = self.stack.enter_context(taken_snapshot(self.database))
+        with snapshot.connect() as connection:
+            scopes = servable_scopes(connection, self.settings, self.target.table)
+            target = replace(self.target, scopes=scopes or self.target.scopes)
+            served = served_on_trial(connection, target)
+        return Measured(
+            snapshot, self.settings, target, served, texts, self.queries, self.progress
+        )  # fmt: skip

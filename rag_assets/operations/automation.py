@@ -5,8 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from rag_assets.errors import RagAssetsError
+from rag_assets.index.indexed_tables import ASSETS
 from rag_assets.operations.dependencies import probe_daemon
-from rag_assets.operations.sql.dagster_state import daemon_heartbeats, planned_works
+from rag_assets.operations.sql.dagster_state import (
+    daemon_heartbeats,
+    is_stopped,
+    late_for_their_run,
+    planned_works,
+)
 from rag_assets.postgres.database import dagster_database
 from rag_assets.release.refusal import Automation
 from rag_assets.settings.model import Settings
@@ -20,7 +26,9 @@ def automation_now(settings: Settings, *, but: str = "") -> Automation:
     try:
         with dagster_database(settings).connect() as dagster:
             works, heartbeats = planned_works(dagster, but=but), daemon_heartbeats(dagster)
+            automatic = not is_stopped(dagster, "release_automation")
+            due = late_for_their_run(dagster, {of.index: of.vectors for of in ASSETS.values()})
     except RagAssetsError:  # the verdict does not depend on it
         return Automation()
     alive = probe_daemon(heartbeats, datetime.now(UTC)).ok and bool(heartbeats)
-    return Automation(works, alive, settings.rag_index_nightly_at)
+    return Automation(works, alive, settings.rag_index_nightly_at, alive and automatic, due)

@@ -324,6 +324,19 @@ def setting_deprecated(view: View) -> Iterator[Finding]:
         yield Finding("settings", "warning", fact, f"set {instead}", view.snapshot.now)
 
 
+@rule(
+    condition="Dagster's daemon runs, and no `rag-assets watch` is connected.",
+    evidence="that documents wait for the sensors' ticks",
+    fix="`rag-assets up` starts it; `.rag/up.log`, or the log of the service, says why it ended",
+)
+def watch_away(view: View) -> Iterator[Finding]:
+    seen = view.snapshot
+    daemon = any(probe.name == "daemon" and probe.ok for probe in seen.probes)
+    if daemon and seen.daemon_was_seen and seen.corpus and not seen.corpus.watches:
+        fact = "`rag-assets watch` is not connected: documents are found up to 20 s later"
+        yield Finding("watch", "information", fact, "`rag-assets up` starts it", seen.now)
+
+
 UNTAKEN = timedelta(hours=1)
 
 CORPUS_RULES = (
@@ -343,4 +356,5 @@ CORPUS_RULES = (
     audit_differences,
     messages_unsent,
     setting_deprecated,
+    watch_away,
 )

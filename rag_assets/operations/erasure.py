@@ -53,7 +53,8 @@ class Erased:
     """What an erasure did.
 
     :param source: the deleted file or folder; empty if there was none.
-    :param deleted: rows, runs and partitions by what they were.
+    :param deleted: rows, runs and partitions by what they were, including those that a sensor has
+        deleted since the source was.
     :param masked: rows by table, and passages by file, that quoted the text.
     :param remains: what may still have the text, and until when.
     """
@@ -136,6 +137,8 @@ def erase(
         )
     quotes = Quotes(found.texts)
     progress.start(f"erasing {found.key}", 5)
+    with database.connect() as connection:  # a running sensor withdraws what has no source
+        stored = erasing.counted(connection, found)
     plan.delete_source()
     progress.advance(1)
     deleted = dict(traces.forget(found.corpus, found.key))
@@ -148,7 +151,8 @@ def erase(
     progress.advance(1)
     with database.connect() as connection:
         masked |= erasing.mask_quotes(connection, quotes, leave=erasing.TEXT_TABLES)
-        deleted |= erasing.erase_from_corpus(connection, found)
+        erased = erasing.erase_from_corpus(connection, found)
+        deleted |= {what: max(number, stored.get(what, 0)) for what, number in erased.items()}
         elsewhere = erasing.also_elsewhere(connection, found)
     progress.advance(1)
     with database.connect(autocommit=True) as connection:

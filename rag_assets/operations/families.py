@@ -117,6 +117,11 @@ def of_queue(queue: QueueFigures) -> Iterator[Metric]:
         ("lane",),
         by_name(due),
     )
+    yield single(
+        "rag_watches",
+        "Connected processes of rag-assets watch; without one, documents wait for ticks.",
+        queue.watches,
+    )
     yield gauge(
         "rag_oldest_waiting_seconds",
         "How long the oldest waiting document has waited; 0 if none waits.",

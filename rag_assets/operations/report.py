@@ -39,6 +39,11 @@ PREVENTION = {
     "incident, or the logs of the runs, may.",
 }
 
+EXPLAIN = (
+    "`rag-assets explain 'WORDS OF IT' --expect KEY` names the stage at which it stopped, and the "
+    "next command"
+)
+
 
 @dataclass(frozen=True)
 class Report:
@@ -84,7 +89,8 @@ def write(
     now: datetime,
     failed: Sequence[str] = (),
 ) -> str:
-    """Write the report's eight fields, and the jobs that failed because of the incident. Pure.
+    """Write the report's eight fields, the jobs that failed because of the incident, and how to
+    find out about a document. Pure.
 
     :param failed: one sentence per job.
     """
@@ -110,6 +116,8 @@ def write(
     if failed:
         lines += ["### Jobs that failed because of it", "", *(f"- {job}" for job in failed), ""]
     lines += ["### What was done", "", *(_done(actions) or [nothing]), ""]
+    if incident.job_cause is None:
+        lines += ["### A document that is still not found", "", f"- {EXPLAIN}", ""]
     lines += ["### What prevents it", "", PREVENTION.get(incident.cause, PREVENTION["unknown"]), ""]
     return "\n".join(map(visible, lines))
 

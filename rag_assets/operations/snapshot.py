@@ -107,6 +107,7 @@ class CorpusState:
     :param batches: the provider's batches that are open, or failed within the last day.
     :param window: of the weekend backfill, if one is open.
     :param audit: the last audit, if there was one.
+    :param watches: processes of `rag-assets watch`.
     """
 
     heavy: tuple[HeavyDocument, ...]
@@ -122,6 +123,7 @@ class CorpusState:
     batches: tuple[StoredBatch, ...] = ()
     window: OpenWindow | None = None
     audit: StoredAudit | None = None
+    watches: int = 0
 
 
 OF_RECOVERY = (

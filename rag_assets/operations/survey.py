@@ -13,6 +13,7 @@ from rag_assets.documents.sql import lanes as lane_control
 from rag_assets.documents.sql.attempts import EndedAttempts
 from rag_assets.documents.sql.documents import LaneCounts, dead_by_class, queue_counts
 from rag_assets.documents.sql.lanes import KeyState, Pause
+from rag_assets.documents.sql.wake import listeners
 from rag_assets.embedding.sql.batches import failed_batches, open_batches
 from rag_assets.embedding.sql.profiles import profile_in_use
 from rag_assets.errors import ConfigurationError, RagAssetsError
@@ -257,6 +258,7 @@ def _read_all(
             live_recall=live_recall(connection),
             batches=(*open_batches(connection), *failed_batches(connection)),
             audit=last_audit(connection),
+            watches=listeners(connection),
             unsent_messages=sum(bool(one.attempts) for one in unsent_messages(connection)),
         ),
         leases_over=queue_health.leases_over(connection, read_only=True),

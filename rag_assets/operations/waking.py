@@ -160,7 +160,7 @@ class Watch:
         """Wake when documents wait, whoever put them into the queue."""
         while not self._stopping.is_set():
             try:
-                with self._database.connect(autocommit=True) as connection:
+                with wake.listener(self._database).connect(autocommit=True) as connection:
                     wake.listen(connection)
                     self._documents_wait()  # some may have come before
                     while not self._stopping.is_set():

@@ -54,6 +54,9 @@ The statements that follow lock rows of several tables, in a different order per
 CHANGING_RELEASES = Lock("release")
 """Writing, activating and rolling back releases."""
 
+REPAIRING = Lock("repair")
+"""Repairing what an audit found. Shared by what judges or releases the rows meanwhile."""
+
 SENDING_MESSAGES = Lock("send messages")
 """Sending messages, each once."""
 
@@ -111,13 +114,21 @@ def lock_transaction(connection: Connection, lock: Lock) -> None:
     _call(connection, "pg_advisory_xact_lock", lock)
 
 
-def try_lock_session(connection: Connection, lock: Lock) -> bool:
-    """Take a lock until it is unlocked or the session ends; false if another session holds it."""
-    return bool(_call(connection, "pg_try_advisory_lock", lock))
+def try_lock_session(connection: Connection, lock: Lock, *, shared: bool = False) -> bool:
+    """Take a lock until it is unlocked or the session ends; false if another session holds it.
+
+    :param shared: other sessions may share it.
+    """
+    function = "pg_try_advisory_lock_shared" if shared else "pg_try_advisory_lock"
+    return bool(_call(connection, function, lock))
 
 
 def lock_session(
-    connection: Connection, lock: Lock, *, waiting: Callable[[], None] | None = None
+    connection: Connection,
+    lock: Lock,
+    *,
+    waiting: Callable[[], None] | None = None,
+    shared: bool = False,
 ) -> None:
     """Wait for a lock without an open snapshot, and hold it until unlocked or the session ends.
 
@@ -127,11 +138,11 @@ def lock_session(
 
     :param waiting: called once if another session holds the lock.
     """
-    if try_lock_session(connection, lock):
+    if try_lock_session(connection, lock, shared=shared):
         return
     if waiting:
         waiting()
-    while not try_lock_session(connection, lock):
+    while not try_lock_session(connection, lock, shared=shared):
         time.sleep(_POLL_S)
 
 

@@ -116,7 +116,8 @@ def quality_reasons(
             yield Reason(
                 RELEASE, QUALITY_CHECK, "failed",
                 f"nDCG@10 of the golden queries by {way} is {value:.3f}, under {floor} "
-                "(RAG_QUALITY_FLOOR): `rag-assets eval FILE` shows what is missed",
+                "(RAG_QUALITY_FLOOR): `rag-assets eval FILE` names what is missed, each with the "
+                "`rag-assets explain` that shows why",
             )  # fmt: skip
 
 

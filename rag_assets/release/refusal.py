@@ -40,6 +40,11 @@ _ASSET: Mapping[Act, str] = {
 }
 """The asset whose materialization is the fix."""
 
+_SOON: Mapping[Act, str] = {
+    "index": "within seconds, unless the backfill's window has versions left",
+    "documents_index": "within 15 minutes",
+}
+
 
 @dataclass(frozen=True)
 class PlannedWork:
@@ -57,11 +62,16 @@ class Automation:
     :param works: all that runs under way will materialize.
     :param alive: whether the daemon reported recently; without it, no sensor starts a run.
     :param nightly_at: when the nightly index runs.
+    :param automatic: whether release_automation starts runs.
+    :param due: the assets of indexes whose vectors changed after their last run began, so that
+        release_automation starts another.
     """
 
     works: tuple[PlannedWork, ...] = ()
     alive: bool = False
     nightly_at: str = ""
+    automatic: bool = False
+    due: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,14 +165,18 @@ def _at_work(act: Act, subjects: Sequence[str], automation: Automation) -> str:
         for work in automation.works
         if work.asset == _ASSET[act]
     }
-    if wanted <= runs.keys():
-        ids = sorted({runs[one][:8] for one in wanted})
-        return f"{'run' if len(ids) == 1 else 'runs'} {', '.join(ids)} will do this"
+    due = automation.automatic and _ASSET[act] in automation.due
+    ids = sorted({runs[one][:8] for one in wanted}) if wanted <= runs.keys() else []
+    named = f"{'run' if len(ids) == 1 else 'runs'} {', '.join(ids)}"
+    if ids and not due:
+        return f"{named} will do this"
     if act == "embed" or not automation.alive:
         return ""
     embedding = any(work.asset == ASSETS["bible"].vectors for work in automation.works)
-    if act == "index" and embedding:
+    if act == "index" and embedding and automation.automatic:
         return "release_automation will do this when no vectors are being embedded"
+    if due:
+        return f"release_automation will do this {f'after {named}' if ids else _SOON[act]}"
     if automation.nightly_at:
         return f"nightly_index will do this at {automation.nightly_at}"
     return ""

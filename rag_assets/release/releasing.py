@@ -10,6 +10,7 @@ from importlib.metadata import version as package_version
 
 from rag_assets.errors import ConfigurationError, GateRefusedError
 from rag_assets.index.sql import generations
+from rag_assets.index.sql.text_weights import recorded_weights
 from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
@@ -121,16 +122,22 @@ def release(
                 run_id=run_id,
             )
             if not reasons:
-                _activate(session, release_id, settings)
+                _activate(session, release_id, settings, evidence.tables.get("small"))
         if reasons:
             raise GateRefusedError(reasons, tuple(map(str, fixes)))
         made = _tidy(session, release_id, progress)
     return Released(verdict, made, evidence.active)
 
 
-def _activate(session: Connection, release_id: int, settings: Settings) -> None:
+def _activate(
+    session: Connection, release_id: int, settings: Settings, bible: VectorTable | None
+) -> None:
     record_texts(
-        session, release_id, weight=settings.rag_text_weight, depth=settings.rag_text_depth
+        session,
+        release_id,
+        weight=settings.rag_text_weight,
+        depth=settings.rag_text_depth,
+        weights=recorded_weights(session, bible) if bible else {},
     )
     activate_release(session, release_id)
     record_released_rows(session, _existing(session, release_id))

@@ -27,6 +27,11 @@ class Evaluated:
     latency_ms: float
     wrong_first: bool = False
 
+    @property
+    def missed(self) -> bool:
+        """Whether it expects something, and found none of it."""
+        return bool(self.expected) and self.found_at is None
+
 
 @dataclass(frozen=True)
 class EvaluationSummary:

@@ -8,8 +8,9 @@ from typing import TypeVar
 TEXT_WEIGHT = 0.35
 """What the words count beside the vectors, from 0 to 1, where a release says nothing else.
 
-Measured (``benchmarks/relevance``): with lexical vectors no set of queries is answered worse than
-by the better of the two. Where a model does not know a language, more would be better.
+Measured (``benchmarks/relevance``): no set of queries is answered worse than by the better of the
+two, unless the model does not know the language of the passages. A release measures that
+(:mod:`rag_assets.index.text_weights`).
 """
 
 TEXT_DEPTH = 100
@@ -20,7 +21,10 @@ Key = TypeVar("Key", int, tuple[int, int])
 
 
 def fuse(
-    distances: Mapping[Key, float], shares: Mapping[Key, float], *, weight: float
+    distances: Mapping[Key, float],
+    shares: Mapping[Key, float],
+    *,
+    weight: Callable[[Key], float],
 ) -> list[Key]:
     """Rank rows by similarity and by the share of the query's words that they contain, best first.
 
@@ -30,10 +34,10 @@ def fuse(
 
     :param distances: cosine distances of all rows to rank.
     :param shares: of those that contain words of the query.
-    :param weight: of the words; 0 ranks by distance alone, and 1 by words alone.
+    :param weight: of the words, by row; 0 ranks by distance alone, and 1 by words alone.
     """
     scores = {
-        row: weight * shares.get(row, 0.0) + (1 - weight) * (1 - distance)
+        row: (words := weight(row)) * shares.get(row, 0.0) + (1 - words) * (1 - distance)
         for row, distance in distances.items()
     }
     return sorted(scores, key=lambda row: (-scores[row], distances[row], row))

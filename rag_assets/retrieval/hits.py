@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rag_assets.bible.books import Language, display_name
+from rag_assets.retrieval.rendering import Element
+from rag_assets.retrieval.snippets import Part
 from rag_assets.retrieval.sql.chunks import FoundChunk
 from rag_assets.retrieval.sql.verses import FoundVerse
 from rag_assets.vectors.sql.tables import DOCUMENTS, Corpus
@@ -42,6 +44,9 @@ class Hit:
     :param source: the search that found it: vector, text, or both.
     :param also: the other versions in which the verse was found, if hits are collapsed.
     :param document: ``None`` for a verse.
+    :param snippet: what to show of the text; ``None`` unless requested.
+    :param elements: the text as elements of a page; ``None`` unless requested.
+    :param relevance: the score of the cross-encoder, if one ranked the hit.
     """
 
     rank: int
@@ -55,6 +60,9 @@ class Hit:
     also: tuple[str, ...]
     corpus: Corpus = "bible"
     document: DocumentPlace | None = None
+    snippet: tuple[Part, ...] | None = None
+    elements: tuple[Element, ...] | None = None
+    relevance: float | None = None
 
 
 def verse_hit(rank: int, members: Sequence[FoundVerse], *, score: float, source: str) -> Hit:

@@ -42,8 +42,10 @@ def _exact(target: Target) -> Target:
 
 
 def repeated(request: SearchRequest) -> SearchRequest:
-    """The request whose hits are compared: the first ten, without their neighbours."""
-    return replace(request, top_k=min(TOP_K, request.top_k), context=0)
+    """The request whose hits are compared: the first ten, and nothing of what they show."""
+    return replace(
+        request, top_k=min(TOP_K, request.top_k), context=0, snippets="none", elements=False
+    )
 
 
 def recalled(request: SearchRequest, result: SearchResult, exact: SearchResult) -> Recalled:

@@ -108,6 +108,49 @@ def fetch_verses(
     return Fetched(served.release_id, tuple(hits), tuple(asked for _, asked in found))
 
 
+@dataclass(frozen=True)
+class SideBySide:
+    """Verses of a reference in several versions.
+
+    :param verses: in the order of the versions, then of the text.
+    :param missing: versions that do not have the reference.
+    """
+
+    release_id: int
+    verses: tuple[Hit, ...]
+    missing: tuple[str, ...]
+
+
+def fetch_side_by_side(
+    connection: Connection,
+    served: Served,
+    request: SearchRequest,
+    reference: str,
+    *,
+    timeout_ms: int = 0,
+) -> SideBySide:
+    """The same verses in the request's versions, or in all that may be read.
+
+    :raises RequestError: a version may not be read, or it is not a reference.
+    """
+    place = place_of(reference)
+    (side,) = sides_of(connection, replace(request, corpus="bible"), served, timeout_ms=timeout_ms)
+    verses: list[Hit] = []
+    missing = []
+    for version in side.scopes:
+        found = verses_between(
+            connection, version, place.book, place.chapter, place.verses,
+            context=0, timeout_ms=timeout_ms,
+        )  # fmt: skip
+        first = len(verses) + 1
+        verses += [
+            verse_hit(number, [verse], score=1.0, source="reference")
+            for number, (verse, _) in enumerate(found, start=first)
+        ]
+        missing += [] if found else [version]
+    return SideBySide(served.release_id, tuple(verses), tuple(missing))
+
+
 def fetch_passages(
     connection: Connection,
     served: Served,

@@ -75,9 +75,7 @@ def choose_plan(
         the measured default.
     :param rows: approximate number of rows that a further filter passes; ``None`` without one.
     """
-    wanted = set(scopes)
-    filtered = rows is not None or wanted != set(target.scopes)
-    matching = sum(target.scopes[scope] for scope in wanted) if rows is None else rows
+    matching, filtered = _passing(target, scopes, rows)
     if target.codes is not None:
         return _by_codes(target, target.codes, matching, exact_rows, filtered=filtered)
     if target.generation is None or target.probes is None:
@@ -86,6 +84,29 @@ def choose_plan(
     if filtered and matching <= max(max_exact_rows, target.probes.exact_rows):
         return EXACT
     return index_plan(target, matching, filtered=filtered)
+
+
+def plans_of(
+    target: Target, scopes: Iterable[str], *, rows: int | None = None
+) -> tuple[SearchPlan, ...]:
+    """The plans but exact search that there are for a filter, whichever is chosen. Pure.
+
+    Parameters as for :func:`choose_plan`.
+    """
+    matching, filtered = _passing(target, scopes, rows)
+    plans = []
+    if target.codes is not None:
+        plans.append(scan_plan(target.codes, matching, target.scopes, filtered=filtered))
+    if target.generation is not None and target.probes is not None:
+        plans.append(index_plan(target, matching, filtered=filtered))
+    return tuple(plans)
+
+
+def _passing(target: Target, scopes: Iterable[str], rows: int | None) -> tuple[int, bool]:
+    """About how many rows a filter passes, and whether it is one."""
+    wanted = set(scopes)
+    filtered = rows is not None or wanted != set(target.scopes)
+    return sum(target.scopes[scope] for scope in wanted) if rows is None else rows, filtered
 
 
 def is_narrow(matching: int, rows: int) -> bool:

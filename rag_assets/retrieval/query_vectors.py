@@ -17,6 +17,8 @@ from rag_assets.embedding.embedder import Answer, Embedder, ProbedEmbedder, open
 from rag_assets.embedding.profile import Profile
 from rag_assets.embedding.providers.answers import RawAnswer
 from rag_assets.embedding.providers.probe import Probe
+from rag_assets.embedding.requests import backoff
+from rag_assets.embedding.throttle import REST_UNTOLD_S
 from rag_assets.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -51,9 +53,16 @@ def embed_queries(settings: Settings, spec: SpaceSpec, queries: Sequence[str]) -
 
 
 def embed_queries_cached(
-    connection: Connection, settings: Settings, space: Space, queries: Sequence[str]
+    connection: Connection,
+    settings: Settings,
+    space: Space,
+    queries: Sequence[str],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Vector:
     """As :func:`embed_queries`, but first look in the API's query cache in PostgreSQL.
+
+    For runs, which no user waits for: it has the patience of an embedding run.
 
     :param connection: also used to add the new vectors to the cache.
     :returns: float32, shape (n, dimensions).
@@ -65,13 +74,37 @@ def embed_queries_cached(
     waiting = list(unknown.items())
     for start in range(0, len(waiting), _CACHED_AT_A_TIME):
         part = waiting[start : start + _CACHED_AT_A_TIME]
-        vectors = embed_queries(settings, space.spec, [query for _, query in part])
+        vectors = _patiently(settings, space.spec, [query for _, query in part], sleep)
         for (key, _), vector in zip(part, vectors, strict=True):
             keep_query(connection, space.space_id, key, vector)
             found[key] = vector
     return np.array([found[key] for key in keys], dtype=np.float32).reshape(
         len(keys), space.spec.dimensions
     )
+
+
+def _patiently(
+    settings: Settings, spec: SpaceSpec, queries: Sequence[str], sleep: Callable[[float], None]
+) -> Vector:
+    """Wait while the rate is limited, and retry transient errors.
+
+    Otherwise a provider that is busy for a minute fails the checks of a sound index.
+    """
+    waited_s, retries = 0.0, 0
+    while True:
+        try:
+            return embed_queries(settings, spec, queries)
+        except RateLimitedError as error:
+            pause_s = error.retry_after_s or REST_UNTOLD_S
+            waited_s += pause_s
+            if waited_s > settings.rag_embedding_max_wait_s:
+                raise
+        except ProviderUnavailableError:
+            retries += 1
+            if retries > settings.rag_embedding_max_retries:
+                raise
+            pause_s = backoff(retries)
+        sleep(pause_s)
 
 
 async def _embed_once(settings: Settings, spec: SpaceSpec, queries: Sequence[str]) -> Vector:

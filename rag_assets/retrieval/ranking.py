@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rag_assets.retrieval.confinement import primary
 from rag_assets.retrieval.fusion import TEXT_WEIGHT, fuse, group
 from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.request import SearchRequest
@@ -23,9 +24,10 @@ Row = tuple[int, int]
 class Found:
     """What was found in one corpus.
 
-    :param near: cosine distances of the nearest rows.
+    :param nearest: the rows that the plan found, nearest first in the space that it searched.
+    :param near: their cosine distances in the space that ranks the hits.
     :param shares: how much of the query's words these rows contain, in hybrid search.
-    :param text_matches: rows that the words found.
+    :param text_matches: rows that the words found, best first.
     :param distances: cosine distances of both, without rows that lack a phrase of the query or
         contain a word that it excludes.
     :param passages: stored passages of both.
@@ -34,19 +36,38 @@ class Found:
 
     side: AnySide
     plan: SearchPlan
+    nearest: Sequence[int]
     near: Mapping[int, float]
     shares: Mapping[int, float]
-    text_matches: Container[int]
+    text_matches: Sequence[int]
     distances: Mapping[int, float]
     passages: Mapping[int, Any]
     full: bool
 
 
-def hits_of(request: SearchRequest, results: Sequence[Found]) -> tuple[tuple[Hit, ...], int]:
-    """The hits of all corpora, best first, and the number of rows below ``min_score``.
+@dataclass(frozen=True)
+class Ranked:
+    """All candidate rows in their order, and the hits made of the first of them.
 
-    All distances are in one space, so they rank the rows of several corpora together.
+    :param order: of all rows, best first; ``similarities``: their cosine similarities.
+    :param groups: the rows that a hit represents each, without those below ``min_score``; a group
+        of its own for each row unless hits are collapsed.
+    :param hits: for the first ``top_k`` of the groups.
     """
+
+    order: tuple[Row, ...]
+    similarities: Mapping[Row, float]
+    groups: tuple[tuple[Row, ...], ...]
+    hits: tuple[Hit, ...]
+
+    @property
+    def below(self) -> int:
+        """The number of rows below ``min_score``."""
+        return len(self.order) - sum(map(len, self.groups))
+
+
+def ranked(request: SearchRequest, results: Sequence[Found]) -> Ranked:
+    """Rank the rows of all corpora together, best first: all distances are in one space."""
     distances = {
         (place, row): d for place, found in enumerate(results) for row, d in found.distances.items()
     }
@@ -61,14 +82,19 @@ def hits_of(request: SearchRequest, results: Sequence[Found]) -> tuple[tuple[Hit
             for place, found in enumerate(results)
             for row, share in found.shares.items()
         }
-        order = fuse(distances, shares, weight=_weight(request, results[0].side))
+        order = fuse(distances, shares, weight=_weight(request, results))
     else:
         order = sorted(distances, key=lambda row: (distances[row], row))
-    chosen, below = _choose(request, order, distances, passages, results)
-    return tuple(
-        _hit(rank, members, distances, passages, results)
-        for rank, members in enumerate(chosen, start=1)
-    ), below
+    groups = _groups(request, order, distances, passages, results)
+    return Ranked(
+        tuple(order),
+        {row: 1 - distance for row, distance in distances.items()},
+        tuple(map(tuple, groups)),
+        tuple(
+            _hit(rank, members, distances, passages, results)
+            for rank, members in enumerate(groups[: request.top_k], start=1)
+        ),
+    )
 
 
 def may_find_more(request: SearchRequest, results: Sequence[Found]) -> bool:
@@ -89,26 +115,34 @@ def why_fewer_hits(request: SearchRequest, count: int, below: int) -> str:
     return "nothing else matches"
 
 
-def _weight(request: SearchRequest, side: AnySide) -> float:
-    """What the words count beside the vectors."""
-    released = TEXT_WEIGHT if side.text.weight is None else side.text.weight
-    return released if request.text_weight is None else request.text_weight
+def _weight(request: SearchRequest, results: Sequence[Found]) -> Callable[[Row], float]:
+    """What the words count beside the vectors: by the request, or by the release."""
+    if (given := request.text_weight) is not None:
+        return lambda _: given
+
+    def released(row: Row) -> float:
+        found = results[row[0]]
+        text = found.side.text
+        if text.weight is not None:
+            return text.weight
+        return text.weights.get(primary(found.passages[row[1]].language), TEXT_WEIGHT)
+
+    return released
 
 
-def _choose(
+def _groups(
     request: SearchRequest,
     order: Sequence[Row],
     distances: Mapping[Row, float],
     passages: Mapping[Row, Any],
     results: Sequence[Found],
-) -> tuple[list[list[Row]], int]:
-    """The rows of each hit, and the number of rows below ``min_score``."""
+) -> list[list[Row]]:
+    """The rows of each hit, without those below ``min_score``."""
     min_score = request.min_score
     kept = [row for row in order if min_score is None or 1 - distances[row] >= min_score]
-    groups = [[row] for row in kept]
     if request.collapse:
-        groups = group(kept, lambda row: (row[0], results[row[0]].side.group(passages[row])))
-    return groups[: request.top_k], len(order) - len(kept)
+        return group(kept, lambda row: (row[0], results[row[0]].side.group(passages[row])))
+    return [[row] for row in kept]
 
 
 def _hit(

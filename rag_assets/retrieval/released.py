@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rag_assets.bible.sql.verses import rows_by_book, version_languages
 from rag_assets.documents.sql.corpora import document_corpora
@@ -76,6 +77,7 @@ class Served:
     :param withheld: versions of the release that policy no longer allows.
     :param documents: in the same small space; ``None`` if none are released.
     :param text: how words are searched.
+    :param bibles_dir: where versions have folders, to name one that is not loaded.
     """
 
     release_id: int
@@ -86,6 +88,7 @@ class Served:
     withheld: frozenset[str]
     documents: ServedDocuments | None = None
     text: ReleasedText = NO_TEXT
+    bibles_dir: Path | None = None
 
     @property
     def large_space(self) -> Space | None:
@@ -117,7 +120,11 @@ def served_now(connection: Connection, settings: Settings) -> Served:
         large=bible_table(space_by_id(connection, large.space_id, "large")) if large else None,
         withheld=frozenset(release.versions) - scopes.keys(),
     )
-    served = replace(served, text=_text(connection, release.release_id, "bible"))
+    served = replace(
+        served,
+        text=_text(connection, release.release_id, "bible"),
+        bibles_dir=settings.rag_bibles_dir,
+    )
     if documents is None:
         return served
     return replace(served, documents=_served_documents(connection, release))

@@ -10,6 +10,7 @@ from rag_assets.bible.books import SCRIPTURE, Language, book_code, display_name
 from rag_assets.errors import RequestError
 from rag_assets.retrieval.confinement import EVERYTHING, Confinement, primary
 from rag_assets.retrieval.released import Served
+from rag_assets.retrieval.snippets import Snippets
 from rag_assets.retrieval.words import take_apart
 from rag_assets.vectors.sql.tables import Corpus
 
@@ -40,6 +41,9 @@ class SearchRequest:
     :param collapse: one hit per verse, in its best version, and per document, with its best chunk.
     :param documents: keys of documents.
     :param context: passages before and after each document's hit that come with it.
+    :param snippets: what hits show of their passages: the part that matches, all, or nothing.
+    :param elements: hits also have their passages as elements of a page.
+    :param cross_encoder: a cross-encoder re-ranks the hits: fetch its candidates.
     :param confinement: what the client may read, whatever it asks for.
     """
 
@@ -58,6 +62,9 @@ class SearchRequest:
     corpus: str = "bible"
     documents: tuple[str, ...] | None = None
     context: int = 0
+    snippets: Snippets = "none"
+    elements: bool = False
+    cross_encoder: bool = False
     confinement: Confinement = EVERYTHING
 
     @property

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag_assets.errors import RequestError
+from rag_assets.interrupts import run_async
 from rag_assets.postgres.database import Connection, Database
+from rag_assets.retrieval.cross_encoder import CrossEncoder, Reranking, with_candidates
 from rag_assets.retrieval.fusion import TEXT_DEPTH
 from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.plan import choose_plan
 from rag_assets.retrieval.query_vectors import embed_queries
-from rag_assets.retrieval.ranking import Found, hits_of, may_find_more, why_fewer_hits
+from rag_assets.retrieval.ranking import (
+    Found,
+    Ranked,
+    may_find_more,
+    ranked,
+    why_fewer_hits,
+)
 from rag_assets.retrieval.released import Served, served_now
 from rag_assets.retrieval.request import SearchRequest
+from rag_assets.retrieval.showing import shown
 from rag_assets.retrieval.sides import AnySide, sides_of
-from rag_assets.retrieval.sql.chunks import neighbours
 from rag_assets.retrieval.sql.full_text import Matches, matches
 from rag_assets.retrieval.words import take_apart
 from rag_assets.settings.model import Settings
@@ -40,6 +48,7 @@ class SearchResult:
     :param plan: how the corpus was read; the Bible if both were searched.
     :param why_fewer: why there are fewer than ``top_k`` hits; empty if there are not.
     :param documents_plan: how the documents were read, if both corpora were searched.
+    :param reranking: what became of re-ranking by a cross-encoder; ``None`` without one.
     """
 
     hits: tuple[Hit, ...]
@@ -49,6 +58,7 @@ class SearchResult:
     search_ms: float
     embedding_ms: float = 0.0
     documents_plan: SearchPlan | None = None
+    reranking: Reranking | None = None
 
     @property
     def plan_name(self) -> str:
@@ -111,44 +121,58 @@ def _searched(
     timeout_ms: int,
 ) -> SearchResult:
     started = time.perf_counter()
-    sides = sides_of(connection, request, served, timeout_ms=timeout_ms)
-    deeper = 1
-    while True:
-        results = [
-            _search_side(connection, settings, request, side, vector, large_vector,
-                  depth=deeper * _depth(request, side), timeout_ms=timeout_ms)
-            for side in sides
-        ]  # fmt: skip
-        hits, below = hits_of(request, results)
-        if len(hits) >= request.top_k or below or not may_find_more(request, results):
-            break
-        deeper *= 4
-    plan, *others = [found.plan for found in results]
+    trace = traced(
+        connection, settings, served, request, vector, large_vector, timeout_ms=timeout_ms
+    )
+    plan, *others = [found.plan for found in trace.results]
+    hits = trace.ranked.hits
     return SearchResult(
-        hits=_with_neighbours(connection, request, hits, timeout_ms),
+        hits=shown(connection, request, hits, timeout_ms),
         release_id=served.release_id,
         plan=plan,
-        why_fewer=why_fewer_hits(request, len(hits), below),
+        why_fewer=why_fewer_hits(request, len(hits), trace.ranked.below),
         search_ms=(time.perf_counter() - started) * 1000,
         documents_plan=others[0] if others else None,
     )
 
 
-def _with_neighbours(
-    connection: Connection, request: SearchRequest, hits: tuple[Hit, ...], timeout_ms: int
-) -> tuple[Hit, ...]:
-    """The hits of documents with the passages around them, where they are asked for."""
-    places = [(hit.document.key, hit.document.position) for hit in hits if hit.document]
-    if not request.context or not places:
-        return hits
-    found = iter(neighbours(connection, places, request.context, timeout_ms=timeout_ms))
-    with_neighbours = []
-    for hit in hits:
-        if hit.document is not None:
-            before, after = next(found)
-            hit = replace(hit, document=replace(hit.document, before=before, after=after))  # noqa: PLW2901
-        with_neighbours.append(hit)
-    return tuple(with_neighbours)
+@dataclass(frozen=True)
+class Trace:
+    """What a search found in each corpus, and how it ranked that.
+
+    :param depths: how many rows were fetched of each.
+    """
+
+    results: tuple[Found, ...]
+    depths: tuple[int, ...]
+    ranked: Ranked
+
+
+def traced(
+    connection: Connection,
+    settings: Settings,
+    served: Served,
+    request: SearchRequest,
+    vector: NDArray[np.float32],
+    large_vector: NDArray[np.float32] | None,
+    *,
+    timeout_ms: int,
+) -> Trace:
+    """Search, and keep what :func:`search` does not return. Parameters as there."""
+    sides = sides_of(connection, request, served, timeout_ms=timeout_ms)
+    deeper = 1
+    while True:
+        depths = [deeper * _depth(request, side) for side in sides]
+        results = [
+            _search_side(connection, settings, request, side, vector, large_vector,
+                         depth=depth, timeout_ms=timeout_ms)
+            for side, depth in zip(sides, depths, strict=True)
+        ]  # fmt: skip
+        trace = Trace(tuple(results), tuple(depths), ranked(request, results))
+        enough = len(trace.ranked.hits) >= request.top_k or trace.ranked.below
+        if enough or not may_find_more(request, results):
+            return trace
+        deeper *= 4
 
 
 def search_text(
@@ -172,6 +196,60 @@ def search_texts(
     :raises NotReleasedError: nothing is released yet.
     :raises RagAssetsError: as for :func:`search` and the embedder.
     """
+    with opened_search(database, settings, requests) as opened:
+        wide = [with_candidates(settings, request) for request in requests]
+        found = [
+            replace(
+                search(
+                    opened.connection, settings, opened.served, request, vector, large_vector=large
+                ),
+                embedding_ms=opened.embedding_ms,
+            )
+            for request, (vector, large) in zip(wide, opened.vectors, strict=True)
+        ]
+    return run_async(_reranked_all(settings, requests, found))
+
+
+async def reranked(
+    encoder: CrossEncoder, request: SearchRequest, found: SearchResult
+) -> SearchResult:
+    """The result of a request, of what was found for it ``with_candidates``."""
+    hits, reranking = await encoder.rank(request, found.hits)
+    why_fewer = found.why_fewer if len(hits) < request.top_k else ""
+    return replace(found, hits=hits, reranking=reranking, why_fewer=why_fewer)
+
+
+async def _reranked_all(
+    settings: Settings, requests: Sequence[SearchRequest], found: Sequence[SearchResult]
+) -> tuple[SearchResult, ...]:
+    async with aclosing(CrossEncoder(settings)) as encoder:
+        pairs = zip(requests, found, strict=True)
+        return tuple([await reranked(encoder, request, one) for request, one in pairs])
+
+
+@dataclass(frozen=True)
+class OpenedSearch:
+    """A connection to search on, the release, and the vectors of each request's text.
+
+    :param vectors: of each text in the small space and, to re-rank, in the large one.
+    :param embedding_ms: of all texts together.
+    """
+
+    connection: Connection
+    served: Served
+    vectors: Sequence[tuple[NDArray[np.float32], NDArray[np.float32] | None]]
+    embedding_ms: float
+
+
+@contextmanager
+def opened_search(
+    database: Database, settings: Settings, requests: Sequence[SearchRequest]
+) -> Iterator[OpenedSearch]:
+    """Embed the texts of up to 2,048 requests together, on a new connection.
+
+    :raises NotReleasedError: nothing is released yet.
+    :raises RagAssetsError: as for :func:`search` and the embedder.
+    """
     texts = [request.embedded_text for request in requests]
     if not all(text.strip() for text in texts):
         raise RequestError("no-query", "query", "the query is empty: write what you look for")
@@ -186,13 +264,7 @@ def search_texts(
         if served.large_space is not None and any(request.rerank for request in requests):
             large = list(embed_queries(settings, served.large_space.spec, texts))
         embedding_ms = (time.perf_counter() - started) * 1000
-        return tuple(
-            replace(
-                search(connection, settings, served, request, vector, large_vector=large_vector),
-                embedding_ms=embedding_ms,
-            )
-            for request, vector, large_vector in zip(requests, vectors, large, strict=True)
-        )
+        yield OpenedSearch(connection, served, list(zip(vectors, large, strict=True)), embedding_ms)
 
 
 def _depth(request: SearchRequest, side: AnySide) -> int:
@@ -237,6 +309,7 @@ def _search_side(
         )
         stage.set({"rag_assets.plan": plan.kind, "db.response.returned_rows": len(found)})
     near = {row.id: row.distance for row in found}
+    nearest = tuple(near)
     passages = {row.id: side.passage(row.columns) for row in found}
     full = len(near) == depth
     if request.rerank:
@@ -245,7 +318,7 @@ def _search_side(
             again = compare(connection, table, compared, list(near), timeout_ms=timeout_ms)
         near = {row.id: row.distance for row in again}
     if not request.hybrid:
-        return Found(side, plan, near, {}, (), near, passages, full)
+        return Found(side, plan, nearest, near, {}, (), near, passages, full)
     with _stage("full_text", side):
         found_by_words = _by_words(connection, request, side, list(near), depth, timeout_ms)
         beyond = [row for row in found_by_words.ranked if row not in near]
@@ -255,9 +328,10 @@ def _search_side(
     return Found(
         side,
         plan,
+        nearest,
         near,
         {**found_by_words.near, **found_by_words.ranked},
-        found_by_words.ranked.keys(),
+        tuple(found_by_words.ranked),
         allowed | {row.id: row.distance for row in others},
         passages,
         full,
@@ -283,14 +357,14 @@ def _by_words(
         statistics=side.text.statistics,
         languages=side.languages,
         rows=side.filter,
-        matching=_rows(side),
+        matching=rows_passing(side),
         limit=depth,
         near=near,
         timeout_ms=timeout_ms,
     )
 
 
-def _rows(side: AnySide) -> int:
+def rows_passing(side: AnySide) -> int:
     """How many rows pass the filter, approximately."""
     if side.matching is not None:
         return side.matching

@@ -179,6 +179,7 @@ def sides_of(
             release_id=served.release_id,
             versions=request.versions or (),
             released=served.target.scopes,
+            bibles_dir=served.bibles_dir,
             timeout_ms=timeout_ms,
         ) from None
 

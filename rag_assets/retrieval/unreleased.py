@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
+from rag_assets.bible.versions import list_version_folders
 from rag_assets.errors import NotReleasedError, RequestError
 from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.sql.unreleased import (
@@ -40,12 +42,14 @@ def explained(
     release_id: int,
     versions: Sequence[str],
     released: Collection[str],
+    bibles_dir: Path | None = None,
     timeout_ms: int = 0,
 ) -> RequestError:
     """The same error, or one that says how far what was requested has come.
 
     :param table: the verses' table that the release searches.
     :param versions: those requested; ``released``: those of the release.
+    :param bibles_dir: where versions have folders, if they can be seen here.
     """
     release = f"release {release_id}"
     if error.kind == "no-documents":
@@ -58,11 +62,19 @@ def explained(
     if error.kind == "no-verses":
         missing = _versions_missing(stored, release)
         return RequestError(error.kind, error.field, f"{release} has no Bible version: {missing}")
+    folders = {folder.code for folder in list_version_folders(bibles_dir)} if bibles_dir else set()
     for code in versions:
-        if code in stored and code not in released:
+        if code in released:
+            continue
+        if code in stored:
             kind = "version-withheld" if stored[code] == "withheld" else "version-not-released"
-            missing = f"version {_versions_missing({code: stored[code]}, release)}"
-            return RequestError(kind, error.field, missing, error.choices)
+            missing = _versions_missing({code: stored[code]}, release)
+        elif code in folders:
+            kind = "version-not-released"
+            missing = f"{code} has a folder but is not loaded: run `rag-assets bible embed {code}`"
+        else:
+            continue
+        return RequestError(kind, error.field, f"version {missing}", error.choices)
     return error
 
 

@@ -99,7 +99,8 @@ class IndexSettings(BaseModel):
         ge=0,
         le=1,
         description="What the words of a query count beside its vector in hybrid search, from the "
-        "next release on. Unset: 0.35, by measurement.",
+        "next release on. Unset: 0.35, or what retrieval_quality measured for a language that "
+        "the model does not know.",
     )
     rag_text_depth: int | None = Field(
         None,

@@ -292,7 +292,9 @@ class Settings(
         def given(*fields: SecretStr | None) -> list[str]:
             return [field.get_secret_value() for field in fields if field]
 
-        lists = given(self.openai_api_key, self.openai_api_keys, self.rag_mcp_api_key)
+        lists = given(
+            self.openai_api_key, self.openai_api_keys, self.rag_mcp_api_key, self.rag_rerank_api_key
+        )
         register_keys(key.strip() for keys in lists for key in keys.split(","))
         register_passwords(given(self.rag_database_password, self.rag_celery_broker_password))
         urls = given(self.rag_database_url, self.rag_database_read_url, self.rag_celery_broker_url)
@@ -303,6 +305,7 @@ class Settings(
         register_address(self.openai_base_url, parameters=not versioned)
         register_address(self.rag_documents_url, parameters=True)
         register_address(self.rag_otlp_endpoint or "", parameters=True)
+        register_address(self.rag_rerank_url or "", parameters=True)
         for webhook in given(self.slack_webhook_url):
             register_passwords(webhook.split("/")[3:])
         return self

@@ -26,6 +26,17 @@ _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP)(_\
 """What Kubernetes puts into each container about the services `rag-api` and `rag-exporter`."""
 
 
+_said: set[str] = set()
+
+
+def unsaid_unknown_names() -> Iterator[str]:
+    """As :func:`unknown_names`, each sentence once per process."""
+    for sentence in unknown_names():
+        if sentence not in _said:
+            _said.add(sentence)
+            yield sentence
+
+
 def unknown_names() -> Iterator[str]:
     """A sentence for each name in the environment or ``.env`` that seems a setting and is none.
 

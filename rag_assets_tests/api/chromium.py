@@ -75,11 +75,11 @@ class Page:
         for domain in ("Page", "Network", "Log", "Runtime"):
             self._call(f"{domain}.enable")
 
-    def open(self, url: str, *, width: int = 1300, until: str) -> None:
+    def open(self, url: str, *, width: int = 1300, height: int = 844, until: str) -> None:
         """Go to an address and wait until an expression is true there."""
         self._call(
             "Emulation.setDeviceMetricsOverride",
-            width=width, height=844, deviceScaleFactor=1, mobile=width < 600,
+            width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
         )  # fmt: skip
         self._call("Page.navigate", url=url)
         self.wait(f"location.href !== 'about:blank' && ({until})")
@@ -90,8 +90,12 @@ class Page:
         self._call("Emulation.setEmulatedMedia", features=[feature])
 
     def press(self, key: str) -> None:
-        """Press a key: a character, or ``Tab``."""
-        about = {"key": key, **({"windowsVirtualKeyCode": 9} if key == "Tab" else {"text": key})}
+        """Press a key: a character, ``Tab`` or ``Enter``."""
+        named: dict[str, dict[str, object]] = {
+            "Tab": {"windowsVirtualKeyCode": 9},
+            "Enter": {"windowsVirtualKeyCode": 13, "text": "\r"},
+        }
+        about = {"key": key, **named.get(key, {"text": key})}
         self._call("Input.dispatchKeyEvent", type="keyDown", **about)
         self._call("Input.dispatchKeyEvent", type="keyUp", **about)
 
@@ -109,6 +113,10 @@ class Page:
         while not self.ask(expression):
             assert time.monotonic() < deadline, f"{expression} never became true: {self.text()}"
             time.sleep(0.1)
+
+    def picture(self) -> str:
+        """The visible part as PNG, in base64."""
+        return str(self._call("Page.captureScreenshot", format="png")["data"])
 
     def text(self) -> str:
         """The visible text."""

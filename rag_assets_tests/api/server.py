@@ -23,6 +23,8 @@ from rag_assets.postgres.database import Database
 
 RETRIEVE = "/api/v1/ai/rag/retrieve"
 CORPUS = "/api/v1/corpus"
+VERSES = "/api/v1/verses"
+EXPLAIN = "/api/v1/explain"
 EVAL = "/api/v1/ai/rag/eval"
 DOCUMENTS = "/api/v1/documents"
 METRICS = "/metrics/prometheus/"

@@ -26,7 +26,9 @@ from rag_assets_tests.api.server import (
     CORPUS,
     DOCUMENTS,
     EVAL,
+    EXPLAIN,
     RETRIEVE,
+    VERSES,
     Server,
     environment_of,
     serving,
@@ -99,6 +101,33 @@ def locked(locked_database: Database, tmp_path_factory: pytest.TempPathFactory) 
         yield running
 
 
+EXPECTED = {
+    "EN_SAMPLE JON 1:17": "EN_SAMPLE",
+    "PT_SAMPLE JON 1:17": "PT_SAMPLE",
+    "manual.pdf": "manual.pdf",
+    "carta.md#2": "carta.md",
+    "XX_NONE JON 1:17": None,
+    "none.pdf": None,
+}
+"""Passages, and the version or document that they are in."""
+
+
+def check_stages(mine: Client, explained: dict[str, Any]) -> None:
+    """What the key may not read looks like what does not exist, and has no rank."""
+    found = {one["passage"]: one for one in explained["expected"]}
+    assert found.keys() == EXPECTED.keys()
+    for passage, name in EXPECTED.items():
+        one = found[passage]
+        if name is None:
+            assert one["stage"] in ("outside_key_scope", "not_in_source")
+        else:
+            assert (one["stage"] == "outside_key_scope") is not mine.allows(name)
+        if one["stage"] == "outside_key_scope":
+            assert one["reason"] == "It is outside this key's scope."
+            assert set(one["ranks"].values()) == {None}
+            assert (one["score"], one["plans"], one["found"]) == (None, [], False)
+
+
 def client(server: Server, database: Database, may: Confinement) -> Client:
     """A client with a new key."""
     with database.connect() as connection:
@@ -158,6 +187,14 @@ def test_no_route_returns_what_the_key_may_not_read(
     mine.send("GET", RETRIEVE, params={"query": "a", "corpus": "both", "context": 1})
     for versions in (None, ["PT_SAMPLE"], ["EN_SAMPLE"]):
         mine.send("POST", EVAL, json={"queries": [{"query": "a"}], "versions": versions})
+    explained = mine.send("POST", EXPLAIN, json={"query": MANUAL[1], "expect": list(EXPECTED)})
+    if explained.status_code == 200:
+        check_stages(mine, explained.json())
+    for versions in ([], ["PT_SAMPLE"], ["EN_SAMPLE"]):
+        beside = mine.send("GET", VERSES, params={"reference": "RUT 1", "versions": versions})
+        verses = beside.json().get("verses", ())
+        assert bool(verses) is (beside.status_code == 200)
+        assert all(mine.allows(verse["version"]) for verse in verses)
     listed = mine.send("GET", DOCUMENTS, params={"limit": 100})
     if listed.status_code == 200:
         keys = {document["key"] for document in listed.json()["documents"]}
@@ -195,6 +232,10 @@ def test_lists_and_tools_show_what_the_key_may_read_and_nothing_else(
     else:
         problem_of(answer, 403, "not-for-this-key")
         assert tool is None
+    explained = mine.call("explain", query=MANUAL[1], expect=list(EXPECTED))
+    assert (explained is not None) is bool(readable)
+    if explained:
+        check_stages(mine, explained)
     hits = mine.call("search", query=f"{MANUAL[1]} {CARTA[0]}", top_k=100)
     found_in = {hit.get("document", hit.get("version")) for hit in (hits or {"hits": ()})["hits"]}
     assert found_in <= readable
@@ -220,8 +261,10 @@ def test_every_route_that_takes_a_key_is_among_them(locked: Server) -> None:
         *(("get", RETRIEVE), ("post", RETRIEVE), ("post", EVAL)),
         *(("get", DOCUMENTS), ("post", DOCUMENTS), ("get", f"{DOCUMENTS}/{{key}}")),
         ("get", CORPUS),
+        ("get", VERSES),
+        ("post", EXPLAIN),
     }
-    assert {tool.name for tool in TOOLS} == {"search", "fetch", "list_corpus"}
+    assert {tool.name for tool in TOOLS} == {"search", "fetch", "list_corpus", "explain"}
 
 
 def test_without_a_filter_the_confinement_is_the_filter(

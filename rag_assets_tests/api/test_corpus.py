@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from rag_assets.bible.reader import read_bible
@@ -12,8 +13,8 @@ from rag_assets.retrieval.passages import fetch_verses
 from rag_assets.retrieval.released import served_now
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.vectors.sql.nearest import prepare_connection
-from rag_assets_tests.api.conftest import CARTA, MANUAL, Copy, corpus_settings
-from rag_assets_tests.api.server import CORPUS, Server
+from rag_assets_tests.api.conftest import CARTA, MANUAL, Copy, corpus_settings, verse_text
+from rag_assets_tests.api.server import CORPUS, VERSES, Server
 from rag_assets_tests.conftest import SAMPLES
 
 
@@ -39,6 +40,24 @@ def test_versions_books_and_languages_are_listed_with_their_counts(server: Serve
     for version in found["versions"]:  # what is listed can be searched
         for book in version["books"]:
             assert server.found(query="x", versions=[version["version"]], books=[book])["hits"]
+
+
+def test_verses_stand_side_by_side(server: Server) -> None:
+    def beside(reference: str, *versions: str) -> httpx.Response:
+        return server.http.get(VERSES, params={"reference": reference, "versions": versions})
+
+    found = beside("Jonas 1:17", "PT_SAMPLE", "EN_SAMPLE").raise_for_status().json()
+    assert [(one["version"], one["usfm"], one["text"]) for one in found["verses"]] == [
+        (code, "JON 1:17", verse_text(code, "JON", 1, 17)) for code in ("PT_SAMPLE", "EN_SAMPLE")
+    ]
+    chapter = beside("RUT 4").raise_for_status().json()["verses"]
+    assert {one["version"] for one in chapter} == {"EN_SAMPLE", "PT_SAMPLE"}
+    absent = beside("RUT 4:99", "EN_SAMPLE").raise_for_status().json()
+    assert (absent["verses"], absent["missing"]) == ([], ["EN_SAMPLE"])
+    for refused, kind in ((beside("Jonah"), "bad-reference"),
+                          (beside("JON 1:1", "EN_SAMPL"), "unknown-version")):  # fmt: skip
+        assert refused.status_code == 422
+        assert refused.json()["type"].endswith(kind)
 
 
 def test_documents_are_counted_and_listed_page_by_page(stocked: Database, copied: Copy) -> None:

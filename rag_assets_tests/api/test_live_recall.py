@@ -164,10 +164,13 @@ def test_recall_of_users_searches_is_measured_over_http(tmp_path: Path, corpus: 
                 server.found(query=text, versions=["EN_SAMPLE"], books=["RUT"])  # exact
                 time.sleep(0.05)
             server.http.post(EVAL, json={"queries": [{"query": "a"}] * 3}).raise_for_status()
-            wait_until(lambda: live_recall(server, "compared") >= 5, failure=lambda: server.log)
+            wait_until(
+                lambda: live_recall(server, "compared") + live_recall(server, "skipped") == 10,
+                failure=lambda: server.log,
+            )
             found[probes] = live_recall(server)
             assert live_recall(server, "failed") == 0
-            assert live_recall(server, "compared") + live_recall(server, "skipped") == 10
+            assert live_recall(server, "compared") > 0
     assert found[64] == 1
     assert found[1] < 1
 

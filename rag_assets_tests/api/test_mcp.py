@@ -100,9 +100,15 @@ async def use_every_tool(connected: Connected) -> dict[str, Any]:
             "document": await called(client, "fetch", document="manual.pdf", limit=2),
             "rest": await called(client, "fetch", document="manual.pdf", limit=2, after=3),
             "corpus": await called(client, "list_corpus", limit=1),
+            "explain": await called(
+                client,
+                "explain",
+                query="a great fish swallowed Jonah",
+                expect=["EN_SAMPLE JON 1:17", "none.pdf"],
+            ),
             "wrong": await refused(client, "search", query="x", versions=["EN_SIMPLE"]),
         }
-    assert [tool.name for tool in tools] == ["search", "fetch", "list_corpus"]
+    assert [tool.name for tool in tools] == ["search", "fetch", "list_corpus", "explain"]
     assert all(tool.description and tool.output_schema for tool in tools)
     for answer in answers.values():
         assert len(answer.pop("request_id")) == 32
@@ -128,6 +134,7 @@ def test_every_tool_answers_the_same_over_both_transports(
     check_search(modern["search"])
     check_verses(modern)
     check_documents(modern)
+    check_explained(modern["explain"])
     wrong = modern["wrong"]
     assert (wrong["type"], wrong["status"]) == ("urn:rag-assets:problem:unknown-version", 422)
     assert "EN_SAMPLE" in wrong["choices"]
@@ -137,6 +144,14 @@ def check_search(found: dict[str, Any]) -> None:
     assert found["hits"][0]["reference"] == "Jonah 1:17"
     assert found["hits"][0]["usfm"] == "JON 1:17"
     assert found["plan"]["kind"] == "both"
+
+
+def check_explained(found: dict[str, Any]) -> None:
+    assert found["hits"][0]["why"]["release"] == 2
+    fish, none = found["expected"]
+    assert (fish["reference"], fish["ranks"]["exact"]) == ("EN_SAMPLE Jonah 1:17", 1)
+    assert [plan["kind"] for plan in fish["plans"]] == ["exact", "ivfflat"]
+    assert (none["stage"], none["found"]) == ("not_in_source", False)
 
 
 def check_verses(found: dict[str, Any]) -> None:

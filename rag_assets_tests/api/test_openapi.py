@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from rag_assets.api.routes.queue import ADMIN
-from rag_assets_tests.api.server import CORPUS, DOCUMENTS, EVAL, METRICS, RETRIEVE, Server
+from rag_assets_tests.api.server import (
+    CORPUS,
+    DOCUMENTS,
+    EVAL,
+    EXPLAIN,
+    METRICS,
+    RETRIEVE,
+    VERSES,
+    Server,
+)
 
 QUEUE = (
     *("reorder-queue", "separate-large-jobs", "prioritize-queue", "pause-queue", "resume-queue"),
@@ -44,7 +53,7 @@ def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def test_every_path_of_the_service_is_documented(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
-        *(RETRIEVE, EVAL, CORPUS, "/healthz", "/readyz", METRICS),
+        *(RETRIEVE, EVAL, CORPUS, EXPLAIN, VERSES, "/healthz", "/readyz", METRICS),
         *(DOCUMENTS, f"{DOCUMENTS}/{{key}}"),
         *(f"{ADMIN}/{name}" for name in QUEUE),
     }
@@ -56,7 +65,7 @@ def test_a_client_generator_finds_names_summaries_and_every_reference(
     document: dict[str, Any],
 ) -> None:
     names = [operation["operationId"] for operation in operations(document)]
-    assert len(set(names)) == len(names) == 17
+    assert len(set(names)) == len(names) == 19
     assert all(operation["summary"] for operation in operations(document))
     schemas = document["components"]["schemas"]
     for reference in references(document):

@@ -12,8 +12,8 @@ import pytest
 from rag_assets.api.sql.keys import create_key
 from rag_assets.postgres.database import Database
 from rag_assets_tests.api.chromium import PROGRAM, Chromium, Page, running_chromium
-from rag_assets_tests.api.conftest import corpus_settings
-from rag_assets_tests.api.server import CORPUS, ROOT, Server, environment_of, serving
+from rag_assets_tests.api.conftest import corpus_settings, verse_text
+from rag_assets_tests.api.server import CORPUS, EXPLAIN, ROOT, Server, environment_of, serving
 from rag_assets_tests.documents.corpus import judge_all, publish_document
 from rag_assets_tests.release.corpus import release_corpus
 
@@ -33,7 +33,18 @@ VIOLATIONS = (
 )
 QUERY = "a great fish swallowed Jonah"
 PHONES = (375, 390)
+LOADED = "[...document.querySelectorAll('.more > details')].every(d => d.querySelector('dl, ul'))"
 EVIL = "<img src=x onerror=\"document.title='owned'\"><b>swallowed</b> & <script>1</script>"
+MARKDOWN = f"""# Store
+
+{"The store is open on weekdays. " * 12}
+
+| **pumps** | [guide](https://example.org) |
+|---|---|
+| monthly | yearly |
+
+{EVIL}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +184,46 @@ def test_the_keyboard_alone_suffices(server: Server, page: Page) -> None:
         reached.add(page.ask("document.activeElement.id || document.activeElement.className"))
     wanted = {*("corpus", "language", "versions", "books", "documents", "top_k", "key", "tongue")}
     assert wanted | {"tag"} <= reached
+    page.ask("document.querySelector('.why summary').focus()")
+    page.press("Enter")
+    page.wait("document.querySelector('.why dl') !== null")
+    asked = server.http.post(EXPLAIN, json={"query": QUERY, "top_k": 2}).json()
+    why = asked["hits"][0]["why"]
+    shown = page.ask("[...document.querySelectorAll('.why dd')].map(one => one.textContent)")
+    assert shown[1:4] == [why["text_hash"], why["run_id"], why["model"]]
+    assert str(why["ranks"]["exact"]) in shown
+    page.ask(
+        "document.querySelector('#missing').open = true;"
+        "document.querySelector('#expected').value = 'EN_SAMPLE Psalm 23:1';"
+        "document.querySelector('#expected').focus()"
+    )
+    page.press("Enter")
+    page.wait("document.querySelector('#stages dl') !== null")
+    explained = server.http.post(
+        EXPLAIN, json={"query": QUERY, "top_k": 2, "expect": ["EN_SAMPLE Psalm 23:1"]}
+    ).json()["expected"][0]
+    shown = page.ask("document.querySelector('#stages').innerText")
+    assert explained["reason"] in shown
+    assert explained["next_command"] in shown
+
+
+@in_a_browser
+def test_a_verse_stands_beside_itself_in_other_versions(server: Server, page: Page) -> None:
+    page.open(
+        address(server, query=QUERY, versions="EN_SAMPLE", top_k=1), until=f"{HITS} && {CHOICES}"
+    )
+    page.ask("document.querySelector('.versions').open = true")
+    page.wait("document.querySelectorAll('.beside li').length === 2")
+    shown = page.ask("[...document.querySelectorAll('.beside p')].map(one => one.textContent)")
+    assert shown == [verse_text(code, "JON", 1, 17) for code in ("EN_SAMPLE", "PT_SAMPLE")]
+    page.ask("document.querySelector('.beside button').click()")
+    page.wait("document.querySelectorAll('.beside li').length === 1")
+    assert page.ask("document.activeElement.tagName") == "SELECT"
+    page.ask(
+        "document.activeElement.value = 'PT_SAMPLE';"
+        "document.activeElement.dispatchEvent(new Event('change'))"
+    )
+    page.wait("document.querySelectorAll('.beside li').length === 2")
 
 
 @in_a_browser
@@ -191,6 +242,7 @@ def test_axe_finds_nothing(server: Server, page: Page, scheme: str, width: int) 
     ):
         page.open(url, width=width, until=until)
         page.ask("document.querySelectorAll('details').forEach(one => { one.open = true })")
+        page.wait(LOADED)
         page.ask(AXE.read_text("utf-8"))
         found = page.ask(VIOLATIONS)
         assert found == []
@@ -261,6 +313,7 @@ def test_a_phone_needs_no_scrolling_sideways(server: Server, page: Page, width: 
     ):
         page.open(url, width=width, until=until)
         page.ask("document.querySelectorAll('details').forEach(one => { one.open = true })")
+        page.wait(LOADED)
         assert page.ask("document.documentElement.scrollWidth") == width
 
 
@@ -312,6 +365,7 @@ def test_documents_are_shown_with_their_place_and_narrowed_by_a_click(
         corpus, settings, "manual.pdf", texts, title="Manual", heading=("Pumps",), paged=True
     )
     publish_document(corpus, settings, "notes.md", ["A pump is a pump"], title=EVIL)
+    publish_document(corpus, settings, "store.md", [MARKDOWN], title="Store")
     judge_all(corpus, settings)
     release_corpus(corpus, settings)
     with serving(tmp_path, environment_of(corpus)) as server:
@@ -329,8 +383,21 @@ def test_documents_are_shown_with_their_place_and_narrowed_by_a_click(
         page.wait(f"{SETTLED} && document.querySelectorAll('.hit').length === 2")
         assert page.ask("location.search").endswith("documents=manual.pdf&language=en&top_k=60")
 
+        page.open(address(server, query="a pump", documents="store.md"), until=HITS)
+        part = "document.querySelector('.hit > blockquote')"
+        assert len(page.ask(f"{part}.textContent")) <= 240
+        assert page.ask(f"{part}.querySelector('mark').textContent") == "pumps"
+        page.ask("document.querySelector('.hit > details').open = true")
+        page.wait(f"{part}.hidden")
+        whole = "document.querySelector('.hit > details blockquote')"
+        assert page.ask(f"{whole}.querySelectorAll('table td').length") == 2
+        assert page.ask(f"{whole}.querySelector('mark').textContent") == "pumps"
+        assert page.ask(f"{whole}.querySelectorAll('img, b, script, a').length") == 0
+        assert EVIL in page.ask(f"{whole}.textContent")
+        assert "owned" not in page.ask("document.title")
+
         page.open(address(server, query="a pump", corpus="documents"), until=HITS)
-        assert page.ask("document.querySelectorAll('.hit').length") == 3
+        assert page.ask("document.querySelectorAll('.hit').length") == 4
         assert page.ask("document.querySelector('#corpus').value") == "documents"
         page.ask(
             "document.querySelector('#corpus').value = 'bible';"

@@ -19,6 +19,7 @@ def test_a_verse_is_found_by_its_text_with_references_for_people_and_programs(
     text = verse_text("EN_SAMPLE", "RUT", 1, 16)
     first = server.found(query=text)["hits"][0]
     assert first.pop("score") > 0.999
+    shown = first["snippet"]
     assert first == {
         "rank": 1,
         "corpus": "bible",
@@ -27,9 +28,13 @@ def test_a_verse_is_found_by_its_text_with_references_for_people_and_programs(
         "version": "EN_SAMPLE",
         "language": "en",
         "text": text,
+        "snippet": shown,
+        "elements": None,
+        "relevance": None,
         "source": "vector",
         "also": [],
     }
+    assert "".join(part["text"] for part in shown) == text
 
 
 def test_a_portuguese_hit_has_a_portuguese_reference(server: Server) -> None:

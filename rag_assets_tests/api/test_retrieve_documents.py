@@ -41,6 +41,9 @@ def test_a_passage_is_returned_with_its_document_and_place(stocked_server: Serve
         "position": 2,
         "language": "en",
         "text": MANUAL[1],
+        "snippet": first["snippet"],
+        "elements": None,
+        "relevance": None,
         "source": "vector",
         "before": [],
         "after": [],
@@ -74,7 +77,7 @@ def test_both_corpora_are_one_answer_ordered_by_score(stocked_server: Server) ->
     verse = next(hit for hit in found["hits"] if hit["corpus"] == "bible")
     assert set(verse) == {
         "rank", "corpus", "reference", "usfm", "version", "language", "text", "score", "source",
-        "also",
+        "also", "snippet", "elements", "relevance",
     }  # fmt: skip
 
 

@@ -53,6 +53,10 @@ def environment(
         RAG_EMBEDDING_PROVIDER="openai",
         OPENAI_BASE_URL=_emulator_process.base_url,
         OPENAI_API_KEY="sk-test-one",
+        RAG_RERANK_URL=f"{_emulator_process.origin}/rerank",
+        RAG_RERANK_API="tei",
+        RAG_RERANK_MODEL="cross",
+        RAG_RERANK_API_KEY="sk-test-cross",
         RAG_OTLP_ENDPOINT=collector.address,
         OTEL_BSP_SCHEDULE_DELAY=200,
     )
@@ -75,7 +79,7 @@ def received(collector: Collector, trace: str, name: str) -> dict[str, Received]
 def test_a_request_is_part_of_its_clients_trace_and_the_providers_of_it(
     traced: Server, collector: Collector, emulator: Emulator
 ) -> None:
-    body = {"query": QUERY, "hybrid": True, "corpus": "bible"}
+    body = {"query": QUERY, "hybrid": True, "corpus": "bible", "cross_encoder": False}
     answer = traced.retrieve(headers={"traceparent": PARENT}, **body)
     assert answer.status_code == 200, answer.text
     trace = PARENT.split("-")[1]
@@ -108,6 +112,24 @@ def test_a_request_is_part_of_its_clients_trace_and_the_providers_of_it(
         assert spans[stage].parent == retrieval.span
         assert spans[stage].attributes["db.system.name"] == "postgresql"
     assert "fish" not in str([span.attributes for span in collector.spans])
+
+
+def test_reranking_is_a_span_of_its_own_also_when_it_fails(
+    traced: Server, collector: Collector, emulator: Emulator
+) -> None:
+    for fault, outcome in ((None, "done"), (FaultKind.RATE_LIMIT, "rate-limited")):
+        if fault:
+            emulator.order(Fault(fault, key="sk-test-cross"))
+        answer = traced.retrieve(query=QUERY).json()
+        assert answer["reranking"]["outcome"] == outcome
+        spans = received(collector, answer["request_id"], f"POST {RETRIEVE}")
+        span = spans["rerank cross"]
+        assert span.parent == spans[f"POST {RETRIEVE}"].span
+        assert span.attributes["gen_ai.request.model"] == "cross"
+        assert span.attributes["rag_assets.candidates"] == 32
+        assert span.attributes.get("error.type") == (outcome if fault else None)
+        assert span.failed == bool(fault)
+        assert emulator.stats().traceparent.split("-")[1:3] == [span.trace, span.span]
 
 
 def test_without_a_clients_trace_the_request_id_is_the_new_traces(
@@ -156,7 +178,7 @@ def test_a_tool_call_is_a_span_with_the_search_below_it(
     assert tool.parent == spans["POST /mcp"].span
     assert spans["retrieval both"].parent == tool.span
     assert {span.name.split(" ")[0] for span in spans.values()} == {
-        *("POST", "execute_tool", "retrieval", "nearest"),
+        *("POST", "execute_tool", "retrieval", "nearest", "rerank"),
     }
 
 

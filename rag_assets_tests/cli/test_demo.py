@@ -23,8 +23,14 @@ def test_the_demo_ends_with_an_active_release_and_a_search_through_it(
     run: Run, workplace: Path
 ) -> None:
     shutil.rmtree(workplace / "bibles")
-    done = run("demo")
+    (workplace / "dagster.yaml").rename(workplace / "elsewhere.yaml")
+    refused = run("demo")
+    assert (refused.status, refused.out) == (1, ""), "before anything is done"
+    assert refused.err.startswith("error: no dagster.yaml here: start in the project's folder")
+    (workplace / "elsewhere.yaml").rename(workplace / "dagster.yaml")
+    done = run("demo", RAG_INDEX_LIST="64")
     assert done.status == 0, done.out + done.err
+    assert done.err.count("did you mean RAG_INDEX_LISTS?") == 1
     steps = [line[0] for line in done.out.splitlines() if re.match(r"\d (?!hits)", line)]
     assert steps == ["1", "2", "3", "4", "5"]
     fewer = "index: codes, 502 rows are fewer than 50,000: a scan of the codes serves, recall@10"

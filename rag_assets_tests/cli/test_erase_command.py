@@ -13,9 +13,12 @@ from typer.testing import CliRunner
 
 from rag_assets.cli.main import app
 from rag_assets.defs.dagster_private import PARTITION_TAG
+from rag_assets.defs.launch import traces_in_dagster
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.embedding.batching import text_hash
+from rag_assets.operations.erasure import Erased, erase, plan_document
 from rag_assets.postgres.database import Database
+from rag_assets.progress import Silent
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.defs.conftest import Lane
 from rag_assets_tests.defs.document_lane import DocumentLane
@@ -150,3 +153,29 @@ def test_an_erased_document_and_an_erased_version_are_nowhere(
         ).fetchall()
     assert left == [("other.md", 1)]
     assert lane.count("SELECT count(*) FROM verses WHERE version_code = 'EN_GONE'") == 0
+
+    also = erased_beside_a_sensor(documents, "other.md")
+    assert (also.deleted["vectors"], also.deleted["texts"]) == (1, 1)
+    assert lane.count("SELECT count(*) FROM document_chunks") == 0
+
+
+def erased_beside_a_sensor(documents: DocumentLane, key: str) -> Erased:
+    """Erase a document that the inbox's sensor withdraws once its file is gone."""
+    corpus = documents.corpus
+    documents.drop("stays.md", "# A file that stays\n")  # an empty inbox counts as not mounted
+    with corpus.database.connect() as connection:
+        connection.execute("UPDATE documents SET state = 'ready', lease_until = NULL")
+        plan = plan_document(connection, corpus.settings, key)
+    with traces_in_dagster(corpus.settings) as traces:
+        return erase(corpus.database, corpus.settings, plan, traces, progress=Scanning(documents))
+
+
+class Scanning(Silent):
+    """Progress during which the inbox's sensor sees that the file is gone."""
+
+    def __init__(self, documents: DocumentLane) -> None:
+        self._documents: list[DocumentLane] = [documents]
+
+    def advance(self, steps: int) -> None:
+        if steps and self._documents:
+            self._documents.pop().scan()

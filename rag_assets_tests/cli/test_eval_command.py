@@ -97,3 +97,17 @@ def test_a_file_that_is_not_right_is_told_with_its_place(
     assert done.status == 1
     assert sentence in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.slow
+def test_proposed_queries_can_be_evaluated_as_they_are(run: Run, workplace: Path) -> None:
+    small = {"RAG_EMBEDDING_SMALL_DIMENSIONS": "64", "RAG_EMBEDDING_LARGE_DIMENSIONS": "96"}
+    proposed = run("eval", "--propose", "6", **small)
+    assert proposed.status == 0, proposed.err
+    (workplace / "proposed.toml").write_text(proposed.out, encoding="utf-8")
+    assert max(map(len, proposed.out.splitlines())) < 500
+    found = run("eval", "proposed.toml", "--hybrid", "--json").json
+    assert found["queries"] == found["expecting"] == 6
+    assert found["hit_at_k"] == 1, "words out of a verse find it"
+    other = run("eval", "--propose", "6", "--seed", "2", **small)
+    assert other.out != proposed.out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import subprocess
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 from rag_assets.cli.main import app
 from rag_assets_tests.conftest import SAMPLES
+from rag_assets_tests.operations import guide
 
 PROGRAM = get_command(app)
 
@@ -127,3 +129,21 @@ def test_an_example_with_a_mistake_would_not_parse(words: str, fault: str) -> No
 def test_the_version_is_that_of_the_package() -> None:
     done = CliRunner().invoke(app, ["--version"])
     assert (done.exit_code, done.output.strip()) == (0, f"rag-assets {version('rag_assets')}")
+
+
+@pytest.mark.parametrize("page", guide.PAGES, ids=lambda page: str(page.relative_to(guide.ROOT)))
+def test_every_command_that_a_guide_shows_parses(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in guide.commands(page):
+        line = shlex.shlex(
+            re.sub(r"^(?:\w+=\S+ )*", "", command), posix=True, punctuation_chars=True
+        )
+        line.whitespace_split = True
+        program, *words = itertools.takewhile(lambda word: word not in {"|", ";", "&&", ">"}, line)
+        if program == "rag-assets":
+            for word in words:
+                if word.endswith((".dump", ".toml")):
+                    Path(word).touch()  # these must exist for their commands to be parsed
+            assert not hasattr(at(parse(words)), "commands"), f"{command} names no command"

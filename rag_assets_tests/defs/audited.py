@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import dagster as dg
 from psycopg import sql
+from pydantic import SecretStr
 
 from rag_assets.audit.compare import Request, audit
 from rag_assets.audit.model import AuditReport
@@ -17,7 +18,7 @@ from rag_assets.defs.documents.partitions import DOCUMENTS
 from rag_assets.defs.operations.partition_status import correct_partitions, untrue_partitions
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.postgres.database import Database
-from rag_assets.progress import Silent
+from rag_assets.progress import Progress, Silent
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.codes import Recipe
 from rag_assets.vectors.sql.code_sets import create
@@ -72,8 +73,11 @@ class Audited:
             partitions=self.status.compare,
         )
 
-    def repair(self, report: AuditReport) -> AuditReport:
-        return repair(self.database, self.settings, report, run_id="repair", status=self.status)
+    def repair(self, report: AuditReport, progress: Progress | None = None) -> AuditReport:
+        return repair(
+            self.database, self.settings, report, run_id="repair", status=self.status,
+            progress=progress,
+        )  # fmt: skip
 
     def kinds(self, report: AuditReport) -> dict[str, int]:
         """The number of differences by kind."""
@@ -168,7 +172,7 @@ def copied(built: Audited, name: str) -> Iterator[Audited]:
     with built.database.named("postgres").connect(autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {built.database.name}")
     copy = built.database.named(name)
-    settings = built.settings.model_copy(update={"rag_database_url": copy.conninfo})
+    settings = built.settings.model_copy(update={"rag_database_url": SecretStr(copy.conninfo)})
     yield Audited(replace(built.corpus, database=copy, settings=settings), built.instance)
     with built.database.named("postgres").connect(autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

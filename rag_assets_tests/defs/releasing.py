@@ -13,6 +13,13 @@ from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
 
 INDEX, RELEASE = "verse_embeddings_index", "release"
 VERSION_CHECKS = sorted(QUALITY_CHECKS)
+NO_LOG_CAPTURE = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
+"""Two runs in one process that both redirect its output wait for each other for ever."""
 
 
 def release_lane(make_lane: MakeLane, **overrides: object) -> Lane:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType
+from dagster._daemon.daemon import SchedulerDaemon, SensorDaemon
+from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
+from dagster._daemon.types import DaemonHeartbeat
 
 from rag_assets.defs.index import backfill_window
+from rag_assets.operations.automation import automation_now
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane
 from rag_assets_tests.defs.releasing import INDEX, RELEASE, release_lane, run_job, served
@@ -88,3 +101,28 @@ def test_a_bad_version_starts_the_release_and_the_gate_refuses_it(lane: Lane) ->
     assert "EN_BAD: completeness" in run.failure(RELEASE).description
     assert served(lane) == []
     assert ticks.tick() == set(), "and not again until something changed"
+
+
+@pytest.mark.slow
+def test_a_refusal_knows_that_the_automation_will_start_another_run(
+    make_lane: MakeLane, instance_beside: dg.DagsterInstance
+) -> None:
+    lane = replace(release_lane(make_lane, rag_dagster_database=None), instance=instance_beside)
+    embed(lane, "EN_A")
+    assert run_job(lane, "corpus_release").success
+    now = automation_now(lane.corpus.settings)
+    assert (now.due, now.alive, now.automatic) == ((), False, False)
+    embed(lane, "EN_B")
+    for part in (SensorDaemon, SchedulerDaemon, QueuedRunCoordinatorDaemon):
+        heartbeat = DaemonHeartbeat(time.time(), part.daemon_type(), "a", [])
+        instance_beside.add_daemon_heartbeat(heartbeat)
+    now = automation_now(lane.corpus.settings)
+    assert (now.due, now.alive, now.automatic) == ((INDEX,), True, True)
+    location = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("rag_assets"), "__repository__")
+    origin = RemoteInstigatorOrigin(location, "release_automation")
+    instance_beside.add_instigator_state(
+        InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.STOPPED)
+    )
+    assert not automation_now(lane.corpus.settings).automatic, "an operator stopped it"
+    assert run_job(lane, "corpus_index").success
+    assert automation_now(lane.corpus.settings).due == ()

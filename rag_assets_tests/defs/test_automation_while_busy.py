@@ -17,24 +17,25 @@ from rag_assets.vectors.sql.spaces import find_space
 from rag_assets_tests.api.server import wait_until
 from rag_assets_tests.corpora import sentences
 from rag_assets_tests.defs.conftest import Lane, MakeLane, Run
-from rag_assets_tests.defs.releasing import INDEX, RELEASE, release_lane, run_job, served
+from rag_assets_tests.defs.releasing import (
+    INDEX,
+    NO_LOG_CAPTURE,
+    RELEASE,
+    release_lane,
+    run_job,
+    served,
+)
 
 SMALL = {"small_only": True}
 PATIENCE_S = 60
-NO_LOG_CAPTURE = {
-    "compute_logs": {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    }
-}
-"""Two runs in one process that both redirect its output wait for each other for ever."""
 
 
 class Told:
-    """Progress that records when a run waits for another."""
+    """Progress that records when a run waits for another, and acts once the index is checked."""
 
     def __init__(self) -> None:
         self.waiting = Event()
+        self.while_checking: list[Callable[[], object]] = []
 
     def start(self, task: str, total: int) -> None: ...
 
@@ -43,6 +44,8 @@ class Told:
     def say(self, message: str) -> None:
         if "waiting for it" in message:
             self.waiting.set()
+        if "checking" in message and self.while_checking:
+            self.while_checking.pop()()
 
 
 @pytest.fixture
@@ -141,3 +144,31 @@ def test_vectors_that_are_not_checked_yet_start_nothing(lane: Lane) -> None:
     assert tick() == {INDEX, RELEASE}
     assert run_job(lane, "corpus_release").success
     assert tick() == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ticks_meanwhile", [0, 1])
+def test_a_version_published_during_a_run_of_the_index_is_released_by_the_next(
+    lane: Lane, told: Told, ticks_meanwhile: int
+) -> None:
+    """Once, also if the release is refused, and whether or not a tick fell into the run."""
+    lane.drop("EN_A", sentences(5, word="a"))
+    lane.drop("EN_B", sentences(5, word="b"))
+    tick = ticks(lane)
+    assert lane.run("EN_A", config=SMALL).success
+    assert tick() == {INDEX, RELEASE}
+
+    def publish() -> None:
+        with embedding(lane, "EN_B") as run:
+            assert run.result(PATIENCE_S).success
+        for _ in range(ticks_meanwhile):
+            assert tick() == set()
+
+    told.while_checking.append(publish)
+    refused = run_job(lane, "corpus_release")
+    assert "changed since it was" in refused.failure(RELEASE).description
+    assert tick() == {INDEX, RELEASE}
+    assert tick() == set()
+    assert run_job(lane, "corpus_release").success
+    assert served(lane) == ["EN_A", "EN_B"]
+    assert tick() == tick() == set()

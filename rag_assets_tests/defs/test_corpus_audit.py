@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import dagster as dg
 import pytest
@@ -19,6 +22,8 @@ from rag_assets.retrieval.search import search_text
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.served import active_release
 from rag_assets_tests.defs.audited import Audited, build, copied, show_untrue_partitions
+from rag_assets_tests.defs.conftest import Lane, Run
+from rag_assets_tests.defs.releasing import NO_LOG_CAPTURE, run_job
 
 HIDDEN = "SET LOCAL session_replication_role = replica"
 """As a restore with --disable-triggers writes: no trigger sees it."""
@@ -214,15 +219,50 @@ def test_a_search_and_a_build_over_rows_of_another_dimension_end_in_a_sentence(
         )
 
 
-def test_all_faults_together_are_found_and_repaired(audited: Audited) -> None:
+class Releasing(Silent):
+    """A repair's progress, and an automatic release that begins in the middle of it."""
+
+    def __init__(self, audited: Audited, home: Path) -> None:
+        self._audited = audited
+        self._home = home
+        self._thread = ThreadPoolExecutor(1)
+        self._waits = Event()
+        self.run: Future[Run] | None = None
+
+    def say(self, message: str) -> None:
+        if "repair is under way" in message:
+            self._waits.set()
+
+    def start(self, task: str, total: int) -> None:
+        if self.run is None and total and task.startswith("repairing zero_vector"):
+            self.run = self._thread.submit(self._release)
+            assert self._waits.wait(60)
+
+    def _release(self) -> Run:
+        corpus = replace(self._audited.corpus, progress=self)
+        with dg.DagsterInstance.local_temp(str(self._home), NO_LOG_CAPTURE) as instance:
+            return run_job(Lane(corpus, instance), "corpus_release")
+
+
+def test_all_faults_together_are_found_and_repaired_and_a_release_waits_for_it(
+    audited: Audited, tmp_path: Path
+) -> None:
     shown = audited.shown()
     for cause in (*CAUSES.values(), *MORE.values()):
         cause(audited)
     report = audited.audit()
     assert set(audited.kinds(report)) >= set(CAUSES) | set(MORE)
-    left = audited.repair(report)
+    progress = Releasing(audited, tmp_path)
+    left = audited.repair(report, progress)
     assert [str(one) for one in left.differences] == []
     assert audited.shown() == shown
+    assert progress.run is not None
+    run = progress.run.result(60)
+    assert run.success, [
+        event.message + str(getattr(event.event_specific_data, "error", ""))
+        for event in run.result.all_events
+        if event.is_failure
+    ]
 
 
 @pytest.mark.long

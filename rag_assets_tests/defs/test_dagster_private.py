@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import dagster as dg
 import pytest
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.runs.schema import DaemonHeartbeatsTable, RunsTable, RunTagsTable
+from dagster._core.storage.schedules.schema import InstigatorsTable
 from dagster._utils import get_run_crash_explanation
 
 from rag_assets.defs import dagster_private
@@ -53,7 +55,13 @@ def test_tags_on_stored_runs_keep_their_names() -> None:
 def test_the_tables_have_the_columns_that_are_read() -> None:
     columns = {
         table.name: set(table.columns.keys())
-        for table in (RunsTable, RunTagsTable, DaemonHeartbeatsTable)
+        for table in (
+            RunsTable,
+            RunTagsTable,
+            DaemonHeartbeatsTable,
+            SqlEventLogStorageTable,
+            InstigatorsTable,
+        )
     }
     read = {
         "runs": {
@@ -62,6 +70,11 @@ def test_the_tables_have_the_columns_that_are_read() -> None:
         },
         "run_tags": {"run_id", "key", "value"},
         "daemon_heartbeats": {"daemon_type", "timestamp"},
+        "event_logs": {
+            *("id", "run_id", "dagster_event_type", "timestamp"),
+            *("asset_key", "partition"),
+        },
+        "instigators": {"status", "instigator_body"},
     }
     missing = {name: wanted - columns[name] for name, wanted in read.items()}
     assert not any(missing.values()), missing

@@ -115,7 +115,7 @@ def test_dropped_versions_are_embedded_checked_released_and_found_and_a_bad_one_
     )
     # Index and release are one run, and nothing was refused on the way to it.
     assert {tuple(keys) for keys, _ in site.automatic_runs()} == {
-        ("release", "verse_embeddings_index")
+        ("release", "retrieval_quality", "verse_embeddings_index")
     }
     assert site.refusals() == []
 

@@ -276,7 +276,9 @@ def test_an_answer_that_the_index_loses_is_named(
     lost = lost_by_one_probe(database, table, queries)
     assert lost, "one list of 64 is not enough for these"
     rows = [(place, frozenset({lost[place]})) for place in sorted(lost)]
-    golden = [TextQuery(f"query {n}", QueryClass.GOLDEN, row) for n, row in rows]
+    golden = [
+        TextQuery(f"query {n}", QueryClass.GOLDEN, row, expected=("GEN 1:1",)) for n, row in rows
+    ]
     sampled = [TextQuery(f"words {n}", QueryClass.FRAGMENTS, row) for n, row in rows]
     live = [TextQuery(f"secret {n}", QueryClass.LIVE, name=f"live query {n}") for n, _ in rows]
     vectors = np.vstack([queries[sorted(lost)]] * 3)
@@ -286,7 +288,11 @@ def test_an_answer_that_the_index_loses_is_named(
     narrow = Target(table, {"EN_A": 1100}, 1, "halfvec", Probes(1, 1, 1))
     found = results_of(database, settings, narrow, texts)
     named = tuple(f"{query.text} (no filter)" for query in golden)
-    assert found[QueryClass.GOLDEN] == ClassResult(count, count, 0.0, named)
+    explain = {
+        name: f"rag-assets explain '{query.text}' --corpus bible --expect 'GEN 1:1'"
+        for name, query in zip(named, golden, strict=True)
+    }
+    assert found[QueryClass.GOLDEN] == ClassResult(count, count, 0.0, named, explain=explain)
     assert found[QueryClass.FRAGMENTS].lost == tuple(f"{q.text} (no filter)" for q in sampled)
     of_live = found[QueryClass.LIVE]
     assert 0 < of_live.recall < 1, "some of the ten nearest rows are in the nearest list"
@@ -299,6 +305,7 @@ def test_an_answer_that_the_index_loses_is_named(
         "answers, more than 0. Lost: "
     )
     assert named[0] in of_golden
+    assert of_golden.endswith(f". Why: `{explain[named[0]]}`")
     (of_fragments,) = judge_sampled(QueryClass.FRAGMENTS, found[QueryClass.FRAGMENTS], floor=0.99)
     assert of_fragments.startswith(
         f"fragments: recall@10 0.000 is under 0.99: the released search loses {count} of the "

@@ -243,7 +243,7 @@ def test_a_filtered_search_that_stops_too_early_returns_too_few_hits(
     tight = Target(table, SCOPES, 1, "halfvec", Probes(64, 1, 64))
     for probes, sound in ((tight.probes, True), (Probes(64, 1, 1), False)):
         served = on_trial(database, replace(tight, probes=probes))
-        alone = Alone(database, settings, served, questions.queries)
+        alone = Alone(database.connect, settings, served, questions.queries)
         points = recall_of(alone, questions, cases)
         searches = alone.searches("a few", cases["a few"])
         assert alone.searches("EN_B", ["EN_B"]) is searches, "the latency check's name for it"

@@ -62,13 +62,17 @@ def test_two_bibles_are_indexed_within_the_floors_and_real_queries_find_their_ve
     with database.connect(autocommit=True) as connection:
         questions = ask(connection, table, queries, [(KJV, PT), *filters.values()])
     whole = recall_of(
-        Alone(database, settings, served, questions.queries), questions, {EVERYTHING: (KJV, PT)}
+        Alone(database.connect, settings, served, questions.queries),
+        questions,
+        {EVERYTHING: (KJV, PT)},
     )
     point = whole[EVERYTHING]
     assert point.probes == outcome.generation.probes.plain
     assert point.recall >= 0.95
     assert point.k_returned == 10
-    confined = recall_of(Alone(database, settings, served, questions.queries), questions, filters)
+    confined = recall_of(
+        Alone(database.connect, settings, served, questions.queries), questions, filters
+    )
     assert judge_recall(confined, dict.fromkeys(filters, 31101), floor=0.999) == ()
     assert {one.probes for one in confined.values()} == {0}, "one Bible is searched exactly"
 

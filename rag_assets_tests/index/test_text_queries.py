@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from rag_assets.bible.sql.verses import load_verses
 from rag_assets.bible.versions import VersionDeclaration
 from rag_assets.index.asking import class_results
 from rag_assets.index.checks import judge_index
-from rag_assets.index.enough import Allowed, enough_probes
+from rag_assets.index.enough import Allowed, enough_probes, for_few
 from rag_assets.index.golden import golden_queries
 from rag_assets.index.indexed_tables import candidate_table
 from rag_assets.index.maintain import IndexRequest, maintain
@@ -95,6 +96,15 @@ def test_what_even_the_largest_number_loses_is_judged_as_a_check_would(
         allowed=allowed,
     )  # fmt: skip
     assert found.kept is kept
+
+
+@pytest.mark.parametrize(
+    ("answered", "maximum", "number"), [(0, 99, 40), (1, 99, 50), (299, 45, 45), (300, 99, 40)]
+)
+def test_what_few_queries_need_is_taken_with_a_margin(
+    answered: int, maximum: int, number: int
+) -> None:
+    assert for_few(40, answered, maximum) == number
 
 
 def test_probes_are_raised_until_text_queries_find_what_exact_search_finds(
@@ -491,3 +501,39 @@ def test_documents_give_fragments_and_openings_of_their_passages(
     assert asked == {"asked_mixtures", "asked_fragments", "asked_openings"}
     assert verdict.measured["recall_at_10_fragments"] == 1
     assert verdict.measured["floor_fragments"] == 0.99
+
+
+class Publishing(Silent):
+    """Progress that publishes a document while the queries are compared with every vector."""
+
+    def __init__(self, publish: Callable[[], None]) -> None:
+        self._publish: list[Callable[[], None]] = [publish]
+
+    def advance(self, steps: int) -> None:
+        if steps and self._publish:
+            self._publish.pop()()
+
+
+def test_a_document_published_during_the_check_costs_no_recall(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """Its passages are nearer to the queries than those that exact search found."""
+    settings = release_settings(make_settings, rag_index_text_sample=20)
+    texts = [f"the pump number {n} wants grease every {n} days or weeks" for n in range(12)]
+    publish_document(database, settings, "manual", texts)
+    documents = documents_table(space_of(database, settings))
+    maintain(database, settings, documents, IndexRequest(), run_id="index", progress=Silent())
+    near = [" ".join(text.split()[at : at + 7]) for text in texts for at in range(5)]
+    progress = Publishing(
+        lambda: publish_document(database, settings, "copies", 10 * near, language="pt")
+    )
+    first, second = (
+        next(judge_index(database, settings, documents, ["recall_at_10"], run_id="check",
+                         progress=progress))
+        for _ in range(2)
+    )  # fmt: skip
+    assert first.failures == ()
+    assert first.measured["recall_at_10_fragments"] == 1
+    assert int(str(second.measured["answered_fragments"])) < int(
+        str(first.measured["answered_fragments"])
+    ), "the copies are nearer"

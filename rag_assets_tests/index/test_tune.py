@@ -154,7 +154,9 @@ def measured(
         questions = ask(connection, target.table, queries, cases.values())
     settings = Settings(rag_search_exact_rows=400)
     return recall_of(
-        Alone(database, settings, on_trial(database, target), questions.queries), questions, cases
+        Alone(database.connect, settings, on_trial(database, target), questions.queries),
+        questions,
+        cases,
     )
 
 
@@ -170,7 +172,8 @@ def test_the_probes_chosen_keep_recall_with_and_without_filters_for_other_querie
         EVERYTHING, "largest version (EN_A)", "language en", "language pt",
     }, "the smallest version is searched exactly"  # fmt: skip
     assert probes.plain == outcome.tuning.chosen[EVERYTHING].probes
-    assert probes.filtered == max(one.probes for one in outcome.tuning.chosen.values())
+    # Text queries may need more than the mixtures did.
+    assert probes.filtered >= max(one.probes for one in outcome.tuning.chosen.values())
     assert probes.limit == 64
     cases = {EVERYTHING: tuple(VERSIONS), **filter_cases(VERSIONS, LANGUAGES)}
     found = measured(database, target_of(table, VERSIONS, outcome.generation, None), cases)

@@ -427,3 +427,15 @@ def test_the_snapshot_matches_the_database(
     assert ("rag_processing", "problem") in areas
     assert ("dagster", "problem") in areas  # there is work, and nobody to do it
     assert ("dead letters", "warning") in areas
+
+
+def test_a_missing_watch_is_reported_where_the_daemon_runs() -> None:
+    alive = replace(
+        SEEN,
+        probes=(DependencyProbe("daemon", True, 0.0, "alive"),),
+        daemon_was_seen=True,
+    )
+    (found,) = diagnose(alive, Settings())
+    assert (found.area, found.level) == ("watch", "information")
+    assert diagnose(replace(alive, corpus=replace(STORED, watches=1)), Settings()) == ()
+    assert diagnose(replace(alive, daemon_was_seen=False), Settings()) == ()

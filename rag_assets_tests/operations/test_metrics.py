@@ -45,6 +45,7 @@ def seen(filled: Database) -> dict[str, float]:
         (f'rag_queue_length{{lane="{SMALL}"}}', 3),  # rests, left by a dead run, due
         (f'rag_queue_length{{lane="{LARGE}"}}', 1),
         (f'rag_queue_due{{lane="{SMALL}"}}', 2),
+        ('rag_watches', 0),
         (f'rag_worker_active_jobs{{lane="{SMALL}"}}', 1),
         (f'rag_worker_active_jobs{{lane="{LARGE}"}}', 0),
         # Three that ended (one of them twice) and two that did not.

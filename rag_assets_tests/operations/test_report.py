@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rag_assets.operations.findings import CAUSES, JOB_FAILED
-from rag_assets.operations.report import PREVENTION, curves, span, write
+from rag_assets.operations.report import EXPLAIN, PREVENTION, curves, span, write
 from rag_assets.operations.sql.incidents import Incident, RecoveryAction
 from rag_assets.operations.sql.samples import QueueSample
 from rag_assets.settings.model import Settings
@@ -60,6 +60,10 @@ def test_a_report_has_all_its_fields() -> None:
         "",
         "- 12:03:10 lower share: 14 answers of 429",
         "- 12:03:10 end run rag_bible: nothing was seen of it (failed: it ended)",
+        "",
+        "### A document that is still not found",
+        "",
+        f"- {EXPLAIN}",
         "",
         "### What prevents it",
         "",

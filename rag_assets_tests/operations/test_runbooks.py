@@ -30,6 +30,7 @@ from rag_assets.postgres.database import Database
 from rag_assets.settings.model import Settings, fingerprint
 from rag_assets_tests.api.server import Server, serving
 from rag_assets_tests.conftest import SAMPLES
+from rag_assets_tests.operations import guide
 from rag_assets_tests.operations.runbook import WELL, Section, rows, sections
 
 pytestmark = pytest.mark.long
@@ -84,18 +85,22 @@ class Place:
 
     def run(self, command: str) -> str:
         """The output of a command, on either stream."""
+        return self.ended(command)[1]
+
+    def ended(self, command: str) -> tuple[int, str]:
+        """The status and output of a command, which is told yes if it asks."""
         done = subprocess.run(
             ["sh", "-c", command],
             cwd=self.folder,
             env=self.environment,
-            stdin=subprocess.DEVNULL,
+            input="y\ny\n",
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             timeout=120,
             check=False,
         )
-        return _with_a_sound_pgvector(done.stdout)
+        return done.returncode, _with_a_sound_pgvector(done.stdout)
 
     def change(self, statement: str, *values: object) -> None:
         with self.database.connect() as connection:
@@ -402,3 +407,79 @@ def test_the_page_has_a_row_for_each_command_of_the_old_runbooks() -> None:
 
 def test_every_fault_is_in_a_runbook() -> None:
     assert {one.given for one in (*FOUND, *OLD)} == set(GIVEN)
+
+
+ELSEWHERE = {
+    "docker": "deployment/test_compose_services.py",
+    "kubectl": "deployment/test_kubernetes.py",
+    "helm": "deployment/test_kubernetes.py",
+    "psql": "api/test_roles.py",
+    "pg_dump": "deployment/test_backup.py",
+    "pg_restore": "deployment/test_backup.py",
+    "make demo": "test_tutorial.py",
+    "make test": "the tests themselves",
+    "make up": "test_tutorial.py",
+    "rag-assets up": "test_tutorial.py",
+    "rag-assets db restore": "deployment/test_backup.py",
+    "rag-assets db grant": "api/test_roles.py",
+    "rag-assets index build --force": "deployment/test_backup.py",  # refused with few rows
+    "RAG_SLO_P95_MS=fast": "test_settings.py",
+    "rag-assets space change": "cli/test_space_commands.py",
+    "rag-assets space drop": "cli/test_space_commands.py",
+    "rag-assets batches cancel": "cli/test_batches_commands.py",
+    "rag-assets batches give-up": "cli/test_batches_commands.py",
+    "curl -s http://127.0.0.1:9093": "operations/test_alert_delivery.py",
+}
+"""Commands of the guides that this test does not run, and what does."""
+_TESTS = {name for names in ELSEWHERE.values() for name in re.findall(r"[\w/]+\.py", names)}
+SERVICES = ("rag-assets serve", "rag-assets exporter")
+REFUSING = ("release gate", "doctor", "audit", "db upgrade", "release activate")
+"""Commands whose status 1 is an answer."""
+HERE = {
+    "path/to/files": "samples.zip",
+    'report.pdf "my papers/"': "report.md",
+    "report.pdf": "report.md",
+    "KEY…": "empty.md",
+    "show KEY": "show empty.md",
+    "revoke a118de8e8ff0": "list",
+    "revoke KEY_ID": "list",
+    "EN_KJV": "EN_SAMPLE",
+}
+"""What the guides leave to their readers, and what stands for it here."""
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", guide.PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_command_of_the_guides_works(place: Place, page: Path) -> None:
+    commands = [one for one in guide.commands(page) if not one.startswith(tuple(ELSEWHERE))]
+    shutil.copytree(SAMPLES / "EN_SAMPLE", place.folder / "samples.zip")
+    place.drop("empty.md", "")
+    place.drop("minutes.md", "# Minutes\n\nAll were there.")
+    place.process()
+    (place.folder / "report.md").write_text("# Report\n\nIt is well.\n", "utf-8")
+    wrong = []
+    with ExitStack() as stack:
+        server = None
+        if any("127.0.0.1:8000" in command for command in commands):
+            with place.database.connect() as connection:
+                key = create_key(connection, "guides", ["read", "admin"], requests_per_minute=600)
+            place = replace(place, changes={"KEY": key})
+            server = stack.enter_context(serving(place.folder, place.environment))
+        for command in commands:
+            there = command
+            for words, ours in HERE.items():
+                there = there.replace(words, ours)
+            if there.startswith(SERVICES):
+                there = f"timeout --foreground --signal=INT 20 {there} --port 0"
+            status, printed = place.ended(_here(there, server))
+            good = {0, 1} if any(f"rag-assets {one}" in there for one in REFUSING) else {0}
+            if there.startswith("timeout"):
+                good = {124, 130}
+            if status not in good or "Traceback" in printed:
+                wrong.append(f"$ {there}\n{printed}status {status}")
+    assert not wrong, "\n\n".join(wrong)
+
+
+def test_what_runs_the_other_commands_is_there() -> None:
+    assert len(_TESTS) > 4
+    assert [name for name in _TESTS if not (ROOT / "rag_assets_tests" / name).exists()] == []

@@ -37,6 +37,18 @@ def test_settings_end_with_the_transaction(database: Database, autocommit: bool)
         assert shown(connection) == ("0", "on")
 
 
+def test_within_a_transaction_settings_end_with_the_block(database: Database) -> None:
+    with database.connect(autocommit=True) as connection, connection.transaction():
+        for _ in range(7):  # as of a prepared statement, too
+            with limited(connection, 5000, SORTS):
+                found = connection.execute("SELECT current_setting('enable_sort')")
+            assert one(found) == ("off",)
+            assert shown(connection) == ("0", "on")
+        with suppress(psycopg.errors.DivisionByZero), limited(connection, 5000, SORTS):
+            connection.execute("SELECT 1/0")
+        assert shown(connection) == ("0", "on")
+
+
 def test_writes_are_committed_together_or_not_at_all(database: Database) -> None:
     with database.connect(autocommit=True) as connection:
         connection.execute("CREATE TABLE written (n int PRIMARY KEY)")

@@ -42,23 +42,40 @@ def test_every_reason_has_a_command(subject: str, check: str, kind: str, command
     assert fix.command.startswith(command)
 
 
+BUILDS = PlannedWork("0123456789", "verse_embeddings_index")
+EMBEDS = PlannedWork("0123456789", "verse_embeddings", "EN_C")
+OTHER = PlannedWork("0123456789", "chunk_embeddings_index")
+DUE = ("verse_embeddings_index",)
+
+
 @pytest.mark.parametrize(
-    ("works", "alive", "said"),
+    ("automation", "said"),
     [
-        ((), False, ""),
-        ((), True, "nightly_index will do this at 03:30"),
-        ((PlannedWork("0123456789", "verse_embeddings_index"),), False, "run 01234567 will do"),
-        ((PlannedWork("0123456789", "verse_embeddings", "EN_C"),), True, "release_automation will"),
-        ((PlannedWork("0123456789", "verse_embeddings", "EN_C"),), False, ""),
-        ((PlannedWork("0123456789", "chunk_embeddings_index"),), False, ""),
+        (Automation(), ""),
+        (Automation((), True, "03:30"), "nightly_index will do this at 03:30"),
+        (Automation((BUILDS,), False, "03:30"), "run 01234567 will do this"),
+        (
+            Automation((EMBEDS,), True, "03:30", automatic=True),
+            "release_automation will do this when no vectors are being embedded",
+        ),
+        (Automation((EMBEDS,), True, "03:30"), "nightly_index will do this at 03:30"),
+        (Automation((EMBEDS,), False, "03:30"), ""),
+        (Automation((OTHER,), False, "03:30"), ""),
+        (
+            Automation((), True, "03:30", automatic=True, due=DUE),
+            "release_automation will do this within seconds, unless the backfill's window has "
+            "versions left",
+        ),
+        (
+            Automation((BUILDS,), True, "03:30", automatic=True, due=DUE),
+            "release_automation will do this after run 01234567",
+        ),
+        (Automation((), True, "03:30", due=DUE), "nightly_index will do this at 03:30"),
     ],
 )
-def test_it_says_what_automation_does_about_an_index(
-    works: tuple[PlannedWork, ...], alive: bool, said: str
-) -> None:
-    (fix,) = grouped([STALE], Automation(works, alive, "03:30"))
-    assert fix.automation.startswith(said)
-    assert bool(fix.automation) is bool(said)
+def test_it_says_what_automation_does_about_an_index(automation: Automation, said: str) -> None:
+    (fix,) = grouped([STALE], automation)
+    assert fix.automation == said
     assert fix.title.endswith("`rag-assets index build`")
 
 

@@ -15,14 +15,14 @@ DISTANCES = st.dictionaries(
 
 
 def test_words_that_fit_well_raise_a_row_and_words_that_hardly_fit_do_not() -> None:
-    assert fuse(NEAR, {3: 1.0}, weight=0.35)[0] == 3
-    assert fuse(NEAR, {3: 0.05}, weight=0.35) == [1, 2, 3, 4]
+    assert fuse(NEAR, {3: 1.0}, weight=lambda _: 0.35)[0] == 3
+    assert fuse(NEAR, {3: 0.05}, weight=lambda _: 0.35) == [1, 2, 3, 4]
 
 
 def test_a_row_that_only_the_words_found_is_ranked_by_its_own_distance() -> None:
     both = NEAR | {9: 0.9}
-    assert fuse(both, {9: 1.0}, weight=0.5)[0] == 9
-    assert fuse(both, {9: 0.1}, weight=0.5)[-1] == 9
+    assert fuse(both, {9: 1.0}, weight=lambda _: 0.5)[0] == 9
+    assert fuse(both, {9: 0.1}, weight=lambda _: 0.5)[-1] == 9
 
 
 @given(DISTANCES, SHARES)
@@ -30,8 +30,8 @@ def test_the_ends_of_the_weight_are_the_vectors_alone_and_the_words_alone(
     distances: dict[int, float], shares: dict[int, float]
 ) -> None:
     by_words = sorted(distances, key=lambda r: (-shares.get(r, 0.0), distances[r], r))
-    assert fuse(distances, shares, weight=1) == by_words
-    by_vectors = fuse(distances, shares, weight=0)
+    assert fuse(distances, shares, weight=lambda _: 1) == by_words
+    by_vectors = fuse(distances, shares, weight=lambda _: 0)
     assert [distances[row] for row in by_vectors] == sorted(distances.values())
 
 

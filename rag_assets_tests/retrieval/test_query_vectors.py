@@ -21,7 +21,12 @@ from rag_assets.errors import (
     RateLimitedError,
 )
 from rag_assets.postgres.database import Database
-from rag_assets.retrieval.query_vectors import QueryVectors, Vector, embed_queries
+from rag_assets.retrieval.query_vectors import (
+    QueryVectors,
+    Vector,
+    embed_queries,
+    embed_queries_cached,
+)
 from rag_assets.retrieval.sql import query_embeddings
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.spaces import Space, space_spec
@@ -187,6 +192,26 @@ def test_the_next_key_is_tried_and_the_last_failure_is_raised(
     with pytest.raises(RateLimitedError) as caught:
         embed_queries(settings, spec, ["c"])
     assert caught.value.retry_after_s == 3
+
+
+def test_a_run_waits_for_a_busy_provider_and_a_service_does_not(
+    cache: Cache, emulator: Emulator, space: Space
+) -> None:
+    emulator.order(Fault(FaultKind.RATE_LIMIT, times=4, retry_after_s=7))
+    with pytest.raises(RateLimitedError):
+        embed_queries(cache.settings, space.spec, ["a"])
+    slept: list[float] = []
+    with cache.database.connect(autocommit=True) as connection:
+        found = embed_queries_cached(connection, cache.settings, space, ["a"], sleep=slept.append)
+        assert found.shape == (1, space.spec.dimensions)
+        assert slept == [7, 7, 7]
+        emulator.order(Fault(FaultKind.UNAVAILABLE, times=2))
+        embed_queries_cached(connection, cache.settings, space, ["b"], sleep=slept.append)
+        assert len(slept) == 5
+        emulator.order(Fault(FaultKind.RATE_LIMIT, times=2, retry_after_s=7))
+        impatient = cache.settings.model_copy(update={"rag_embedding_max_wait_s": 10})
+        with pytest.raises(RateLimitedError):
+            embed_queries_cached(connection, impatient, space, ["c"], sleep=slept.append)
 
 
 def test_without_a_key_it_says_which_one_is_needed(

@@ -82,6 +82,10 @@ def test_a_version_that_is_embedded_and_checked_is_not_found_until_it_is_release
     load_version(database, "EN_C", sentences(5))
     with pytest.raises(RequestError, match="EN_C is loaded but not embedded: run `rag-assets bib"):
         ask(database, settings, words("EN_B"), versions=["EN_A", "EN_C"])
+    (settings.rag_bibles_dir / "EN_D").mkdir(parents=True)
+    with pytest.raises(RequestError, match="EN_D has a folder but is not loaded: run `rag-a") as at:
+        ask(database, settings, words("EN_B"), versions=["EN_A", "EN_D"])
+    assert at.value.kind == "version-not-released"
     load_version(database, "EN_D", sentences(5), replace(ALLOWED, ai_allowed=False))
     with pytest.raises(RequestError, match=r"EN_D is withheld by version\.toml") as caught:
         ask(database, settings, words("EN_B"), versions=["EN_D"])

@@ -30,7 +30,8 @@ GUARD = Guard("read")
 
 _INSTRUCTIONS = (
     "Search Bible versions and documents that passed a quality gate. Call list_corpus to see what "
-    "there is, search to find passages, and fetch to read around a hit. Quote texts with their "
+    "there is, search to find passages, and fetch to read around a hit; explain says why a passage "
+    "is, or is not, among the hits. Quote texts with their "
     "reference and version."
 )
 

@@ -13,6 +13,12 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from rag_assets.api.corpus_models import CorpusResponse, FetchResponse
+from rag_assets.api.explain_models import (
+    EXPECT,
+    Expectations,
+    ExplainRequest,
+    ExplainResponse,
+)
 from rag_assets.api.models import (
     MAX_QUERY,
     DocumentKey,
@@ -22,10 +28,12 @@ from rag_assets.api.models import (
     SimpleRequest,
 )
 from rag_assets.api.routes.corpus import fetched_passages, fetched_verses, listed
+from rag_assets.api.routes.explain import explained
 from rag_assets.api.routes.retrieve import retrieved
 from rag_assets.api.service import Service
 from rag_assets.errors import RequestError
 from rag_assets.retrieval.request import MAX_CONTEXT
+from rag_assets.retrieval.snippets import Snippets
 
 MAX_FETCHED = 500
 MAX_LISTED = 200
@@ -35,6 +43,17 @@ class SearchArguments(SimpleRequest):
     """What to search for, and how."""
 
     query: str = Field(max_length=MAX_QUERY, description="What to look for, in words.")
+    snippet: Snippets = Field(
+        "none",
+        description="Also the part of each passage that matches, or all of it, with the query's "
+        "words marked.",
+    )
+
+
+class ExplainArguments(SearchArguments):
+    """A search, and the passages that are expected in its answer."""
+
+    expect: Expectations = EXPECT
 
 
 class FetchArguments(BaseModel):
@@ -129,6 +148,10 @@ async def _list_corpus(request: Request, service: Service, asked: ListArguments)
     return await listed(request, service, limit=asked.limit, after=asked.after)
 
 
+async def _explain(request: Request, service: Service, asked: ExplainArguments) -> ExplainResponse:
+    return await explained(request, service, ExplainRequest(**asked.model_dump()))
+
+
 TOOLS: tuple[Tool, ...] = (
     Tool(
         "search",
@@ -156,5 +179,14 @@ TOOLS: tuple[Tool, ...] = (
         ListArguments,
         CorpusResponse,
         _list_corpus,
+    ),
+    Tool(
+        "explain",
+        "Explain a search",
+        "Search, and explain why each hit is there (source, vector, rank after each step) and, "
+        "for passages that you expected, where they stand, or at which stage they stopped and why.",
+        ExplainArguments,
+        ExplainResponse,
+        _explain,
     ),
 )

@@ -1,4 +1,7 @@
-"""``/api/v1/corpus``: what can be searched. Passages by their place, for the tools of agents."""
+"""``/api/v1/corpus``: what can be searched; ``/api/v1/verses``: verses side by side.
+
+Passages by their place, for the tools of agents.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,20 +14,28 @@ from rag_assets.api.corpus_models import (
     MAX_LISTED,
     CorpusResponse,
     FetchResponse,
+    VersesResponse,
     corpus_model,
     fetch_model,
+    verses_model,
 )
+from rag_assets.api.models import MAX_NAMES, Name
 from rag_assets.api.routes.retrieve import PROBLEMS
 from rag_assets.api.security import Guard, confinement_of, service_of
 from rag_assets.api.service import Service
 from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.contents import contents
-from rag_assets.retrieval.passages import fetch_passages, fetch_verses
+from rag_assets.retrieval.passages import (
+    fetch_passages,
+    fetch_side_by_side,
+    fetch_verses,
+)
 from rag_assets.retrieval.released import Served
 from rag_assets.retrieval.request import SearchRequest
 
 Answer = TypeVar("Answer")
 CORPUS = "/api/v1/corpus"
+VERSES = "/api/v1/verses"
 
 router = APIRouter(tags=["retrieval"], responses=PROBLEMS)
 ServiceOf = Annotated[Service, Depends(service_of)]
@@ -43,6 +54,30 @@ async def corpus(
 ) -> CorpusResponse:
     """List the versions, books, languages and documents that are released, with their counts."""
     return await listed(request, service, limit=limit, after=after)
+
+
+@router.get(VERSES, dependencies=[Depends(Guard("read"))], summary="Verses side by side")
+async def verses(
+    request: Request,
+    service: ServiceOf,
+    reference: Annotated[
+        Name, Query(description="Such as JHN 3:16, John 3:16-18, or a chapter: JHN 3.")
+    ],
+    versions: Annotated[
+        list[Name] | None,
+        Query(max_length=MAX_NAMES, description="In these versions; all that may be read."),
+    ] = None,
+) -> VersesResponse:
+    """Read the same verses in several versions."""
+    found = await _read(
+        request,
+        service,
+        SearchRequest(versions=tuple(versions) if versions else None),
+        lambda connection, served, wanted, timeout_ms: fetch_side_by_side(
+            connection, served, wanted, reference, timeout_ms=timeout_ms
+        ),
+    )
+    return verses_model(found, ids.request_id.get())
 
 
 async def listed(request: Request, service: Service, *, limit: int, after: str) -> CorpusResponse:

@@ -8,6 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from rag_assets.api import request_id as ids
+from rag_assets.api.hit_models import hit_model
 from rag_assets.api.json_body import JsonRoute, direct
 from rag_assets.api.models import (
     EXAMPLES,
@@ -20,14 +21,15 @@ from rag_assets.api.models import (
     SimpleRequest,
     Timing,
     check_exactly_one,
-    hit_model,
     plan_model,
+    reranking_model,
 )
 from rag_assets.api.security import Guard, confinement_of, service_of
 from rag_assets.api.service import Service
 from rag_assets.api.sources import Source
 from rag_assets.errors import RequestError
 from rag_assets.retrieval.confinement import Confinement
+from rag_assets.retrieval.cross_encoder import is_wanted, with_candidates
 from rag_assets.retrieval.evaluation import evaluated, evaluation_summary, name_of
 from rag_assets.retrieval.query_vectors import Vector
 from rag_assets.retrieval.released import Served
@@ -99,7 +101,11 @@ async def evaluate(request: Request, service: ServiceOf, asked: EvalRequest) -> 
     """Run each query as a search would; hits, latency, hit@k, P50, P95 and coverage."""
     source = service.sources.to_search()
     served = source.current.served
-    wanted = replace(asked.plain(), confinement=confinement_of(request))
+    wanted = replace(
+        asked.plain(),
+        confinement=confinement_of(request),
+        cross_encoder=is_wanted(service.settings, asked.cross_encoder),
+    )
     await _check(service, source, wanted, served)
     if not all(item.query.strip() for item in asked.queries):
         raise RequestError("no-query", "queries", "a query is empty: write what you look for")
@@ -143,6 +149,7 @@ async def retrieved(request: Request, service: Service, asked: RetrieveRequest) 
             "plan": found.plan_name,
             "k": len(found.hits),
             "search_ms": round(found.search_ms, 1),
+            **({"reranking": found.reranking.outcome} if found.reranking else {}),
             "key": getattr(request.state, "key_id", "-"),
         }
         return answer
@@ -158,16 +165,7 @@ async def retrieved(request: Request, service: Service, asked: RetrieveRequest) 
 async def _retrieve(
     service: Service, asked: RetrieveRequest, confinement: Confinement, started: float
 ) -> tuple[RetrieveResponse, SearchResult]:
-    if wrong := check_exactly_one(asked.query, asked.vector):
-        raise RequestError("query-or-vector", "query", wrong)
-    source = service.sources.to_search()
-    served = source.current.served
-    wanted = replace(asked.plain(), confinement=confinement)
-    await _check(service, source, wanted, served)  # before paying for the embedding
-    vector = _given(asked.vector, served.target.table.space, "vector")
-    large = None
-    if asked.rerank_vector is not None and served.large_space is not None:
-        large = _given(asked.rerank_vector, served.large_space, "rerank_vector")
+    source, served, wanted, vector, large = await prepared(service, asked, confinement)
     before = time.perf_counter()
     found = await _search(service, source, served, wanted, vector, large, sampled=True)
     now = time.perf_counter()
@@ -177,14 +175,42 @@ async def _retrieve(
         k_returned=len(found.hits),
         why_fewer=found.why_fewer or None,
         plan=plan_model(found),
+        reranking=reranking_model(found),
         timing=Timing(
             embedding_ms=round(found.embedding_ms, 3),
             search_ms=round(found.search_ms, 3),
+            reranking_ms=round(found.reranking.ms, 3) if found.reranking else None,
             total_ms=round((now - min(started, before)) * 1000, 3),
         ),
         hits=[hit_model(hit) for hit in found.hits],
     )
     return answer, found
+
+
+async def prepared(
+    service: Service, asked: RetrieveRequest, confinement: Confinement
+) -> tuple[Source, Served, SearchRequest, Vector | None, Vector | None]:
+    """Where to search, what, for which request, and the vectors that the client gave.
+
+    :raises RequestError: the request cannot be answered.
+    """
+    if wrong := check_exactly_one(asked.query, asked.vector):
+        raise RequestError("query-or-vector", "query", wrong)
+    source = service.sources.to_search()
+    served = source.current.served
+    wanted = replace(
+        asked.plain(),
+        confinement=confinement,
+        cross_encoder=is_wanted(
+            service.settings, asked.cross_encoder, query=asked.query is not None
+        ),
+    )
+    await _check(service, source, wanted, served)  # before paying for the embedding
+    vector = _given(asked.vector, served.target.table.space, "vector")
+    large = None
+    if asked.rerank_vector is not None and served.large_space is not None:
+        large = _given(asked.rerank_vector, served.large_space, "rerank_vector")
+    return source, served, wanted, vector, large
 
 
 async def _check(service: Service, source: Source, wanted: SearchRequest, served: Served) -> None:
@@ -210,26 +236,21 @@ async def _search(
     *,
     sampled: bool = False,
 ) -> SearchResult:
-    """Search, after embedding the query unless its vector is given.
+    """Search, after embedding the query unless its vector is given, and re-rank.
 
     :param sampled: the search is a user's, which may be repeated exactly in the background.
     """
     started = time.perf_counter()
-    if vector is None and wanted.text is not None:
-        vector = await service.query_vector(served.target.table.space, wanted.embedded_text)
-        if wanted.rerank and served.large_space is not None:
-            large = await service.query_vector(served.large_space, wanted.embedded_text)
-    if vector is None:
-        raise RequestError("query-or-vector", "query", "give query or vector")
+    given, large = await embedded(service, served, wanted, vector, large)
     embedding_ms = (time.perf_counter() - started) * 1000
-    given = vector
+    wide = with_candidates(service.settings, wanted)
     found = await service.search(
         source,
         lambda connection: search(
             connection,
             service.settings,
             served,
-            wanted,
+            wide,
             given,
             large_vector=large,
             timeout_ms=service.settings.rag_api_statement_timeout_ms,
@@ -237,8 +258,26 @@ async def _search(
         timeout_ms=0,  # a search limits its own statements
     )
     if sampled:
-        service.sample(source, served, wanted, found, vector, large)
+        service.sample(source, served, wanted, found, given, large)
+    found = await service.reranked(wanted, found)  # without a connection: it may take a second
     return replace(found, embedding_ms=embedding_ms)
+
+
+async def embedded(
+    service: Service,
+    served: Served,
+    wanted: SearchRequest,
+    vector: Vector | None,
+    large: Vector | None,
+) -> tuple[Vector, Vector | None]:
+    """The query's vectors: those that were given, or its text's."""
+    if vector is None and wanted.text is not None:
+        vector = await service.query_vector(served.target.table.space, wanted.embedded_text)
+        if wanted.rerank and served.large_space is not None:
+            large = await service.query_vector(served.large_space, wanted.embedded_text)
+    if vector is None:
+        raise RequestError("query-or-vector", "query", "give query or vector")
+    return vector, large
 
 
 def _given(components: list[float] | None, space: Space, field: str) -> Vector | None:

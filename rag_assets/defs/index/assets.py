@@ -5,11 +5,13 @@ from typing import Any
 
 import dagster as dg
 
+from rag_assets.audit.releasing import without_repairs
 from rag_assets.defs.bible.assets import OWNERS, verse_embeddings
 from rag_assets.defs.documents.metadata import embeddings_of
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index import metadata
 from rag_assets.defs.index.backfill_window import BackfillHasVersionsDue
+from rag_assets.defs.index.changed_meanwhile import ChangedDuringLastRun
 from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.documents.quality import keep_documents_evidence
@@ -17,19 +19,31 @@ from rag_assets.index.indexed_tables import ASSETS, indexed_tables
 from rag_assets.index.maintain import IndexRequest, maintain
 from rag_assets.vectors.sql.tables import Corpus
 
+_BEING_CHECKED = dg.AutomationCondition.any_checks_match(dg.AutomationCondition.in_progress())
 _IDLE = (
     ~dg.AutomationCondition.any_deps_in_progress()
     # An asset counts as materialized while its checks are still running. A release started then
     # would be refused because their results are missing, and nothing would start it again.
-    & ~dg.AutomationCondition.any_deps_match(
-        dg.AutomationCondition.any_checks_match(dg.AutomationCondition.in_progress())
-    )
+    & ~dg.AutomationCondition.any_deps_match(_BEING_CHECKED)
+    & ~_BEING_CHECKED
 )
 
+_TOO_LATE = dg.AutomationCondition.newly_updated() & ChangedDuringLastRun()
+_HANDLED = (
+    # A request is the end of it, even if its run fails or the release is refused.
+    (dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated())
+    & ~_TOO_LATE
+    & ~dg.AutomationCondition.any_deps_match(dg.AutomationCondition.will_be_requested())
+)
+_UPSTREAM_CHANGED = (
+    (dg.AutomationCondition.any_deps_updated() | _TOO_LATE)
+    .since(_HANDLED | dg.AutomationCondition.initial_evaluation())
+    .with_label("upstream assets changed since the last run began")
+)
+"""Not ``since_last_handled``: what was published during a run would wait for the next change."""
+
 WHEN_UPSTREAM_CHANGED = (
-    dg.AutomationCondition.any_deps_updated().since_last_handled()
-    & ~dg.AutomationCondition.in_progress()
-    & _IDLE
+    _UPSTREAM_CHANGED & ~dg.AutomationCondition.in_progress() & _IDLE
 ).with_label("when upstream assets changed and none is in progress")
 """Not ``eager()``, which waits until no upstream partition is missing, i.e. forever."""
 
@@ -41,7 +55,7 @@ _QUARTER_PASSED: dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey] = (
     dg.AutomationCondition.cron_tick_passed("*/15 * * * *")
 )
 WHEN_DOCUMENTS_CHANGED = (
-    dg.AutomationCondition.any_deps_updated().since_last_handled()
+    _UPSTREAM_CHANGED
     & ~dg.AutomationCondition.in_progress()
     & ((dg.AutomationCondition.missing() & _IDLE) | _QUARTER_PASSED.since_last_handled())
 ).with_label("when documents changed: first once none is in progress, then every 15 min")
@@ -73,7 +87,10 @@ def _index_asset(
         config: IndexConfig,
         corpus: dg.ResourceParam[CorpusResource],
     ) -> dg.MaterializeResult[None]:
-        with corpus.reporting(context.log.info) as progress:
+        with (
+            corpus.reporting(context.log.info) as progress,
+            without_repairs(corpus.database, progress),
+        ):
             with corpus.database.connect() as connection:
                 tables = indexed_tables(connection, corpus.settings, corpus_name)
                 if corpus_name == "documents" and tables:

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from rag_assets.audit.releasing import without_repairs
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.index.checks import CHECKS_OF, IndexVerdict, judge_index
 from rag_assets.index.indexed_tables import indexed_tables
+from rag_assets.index.maintain import IndexRequest, maintain
 from rag_assets.vectors.sql.tables import Corpus
 
 
@@ -31,7 +33,11 @@ def _index_checks(
         context: dg.AssetCheckExecutionContext, corpus: dg.ResourceParam[CorpusResource]
     ) -> Iterator[dg.AssetCheckResult]:
         wanted = {key.name for key in context.selected_asset_check_keys}
-        with as_failures(), corpus.reporting(context.log.info) as progress:
+        with (
+            as_failures(),
+            corpus.reporting(context.log.info) as progress,
+            without_repairs(corpus.database, progress) as repaired,
+        ):
             with corpus.database.connect() as connection:
                 tables = indexed_tables(connection, corpus.settings, corpus_name)
             if not tables:
@@ -40,6 +46,11 @@ def _index_checks(
                     for name in wanted
                 )
             for table in tables[:1]:  # the one for the next release
+                if repaired:
+                    maintain(
+                        corpus.database, corpus.settings, table, IndexRequest(),
+                        run_id=context.run.run_id, progress=progress,
+                    )  # fmt: skip
                 for verdict in judge_index(
                     corpus.database,
                     corpus.settings,

@@ -12,6 +12,7 @@ from rag_assets.defs.index.assets import (
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.errors import RagAssetsError
 from rag_assets.index.quality import Quality, measure_quality
+from rag_assets.index.text_weights import TextWeights, measure_text_weights
 
 
 @dg.asset(
@@ -29,10 +30,15 @@ def retrieval_quality(
     """How well the next release answers the golden queries, by vectors and by hybrid search.
 
     With RAG_QUALITY_FLOOR, the gate requires this nDCG@10. Without it, a failed measurement is
-    reported, but does not prevent a release in the same run.
+    reported, but does not prevent a release in the same run. What words count in hybrid search is
+    measured beforehand, once for a model and its languages, by parallel verses.
     """
+    weights = None
     try:
         with corpus.reporting(context.log.info) as progress:
+            weights = measure_text_weights(
+                corpus.database, corpus.settings, run_id=context.run.run_id, progress=progress
+            )
             measured = measure_quality(
                 corpus.database, corpus.settings, run_id=context.run.run_id, progress=progress
             )
@@ -40,8 +46,27 @@ def retrieval_quality(
         if corpus.settings.rag_quality_floor is not None:
             raise
         context.log.warning(f"the golden queries were not asked: {error}")
-        return dg.MaterializeResult(metadata={"not_measured": dg.MetadataValue.text(str(error))})
-    return dg.MaterializeResult(metadata=_metadata(measured))
+        shown = _of_weights(weights)
+        shown["not_measured"] = dg.MetadataValue.text(str(error))
+        return dg.MaterializeResult(metadata=shown)
+    return dg.MaterializeResult(metadata=_of_weights(weights) | _metadata(measured))
+
+
+def _of_weights(weights: TextWeights | None) -> dict[str, dg.MetadataValue]:
+    if weights is None:
+        return {}
+    shown: dict[str, dg.MetadataValue] = {
+        "text_weights": dg.MetadataValue.json(dict(weights.weights) or "the default")
+    }
+    if weights.ndcg:
+        shown["text_weights_ndcg_at_10"] = dg.MetadataValue.table(
+            [
+                dg.TableRecord({"pair": str(pair), "weight": weight, "ndcg_at_10": str(of)})
+                for pair, by_weight in weights.ndcg.items()
+                for weight, of in by_weight.items()
+            ]
+        )
+    return shown
 
 
 def _metadata(quality: Quality | None) -> dict[str, dg.MetadataValue]:
@@ -53,5 +78,6 @@ def _metadata(quality: Quality | None) -> dict[str, dg.MetadataValue]:
         "asked": dg.MetadataValue.int(quality.asked),
         "left_out": dg.MetadataValue.int(quality.left_out),
         "missed": dg.MetadataValue.json({k: list(v) for k, v in quality.missed.items()}),
+        "explain": dg.MetadataValue.json(list(quality.explain)),
         "wrong_first": dg.MetadataValue.json({k: list(v) for k, v in quality.wrong_first.items()}),
     }

@@ -48,7 +48,7 @@ from rag_assets.operations.sql.capacity import recorded_days, watched_since
 from rag_assets.operations.sql.dagster_state import TaggedRun
 from rag_assets.operations.windows import DailyTime, Window, backfill_windows, when
 from rag_assets.settings.model import Settings, load_settings
-from rag_assets.settings.names import unknown_names
+from rag_assets.settings.names import unsaid_unknown_names
 from rag_assets.vectors.prices import missing_prices
 from rag_assets.vectors.sql.spaces import document_roles
 from rag_assets.vectors.sql.tables import has_rows
@@ -138,7 +138,7 @@ def build_schedules(settings: Settings | None = None) -> list[dg.ScheduleDefinit
 
 
 def _settings_in_force() -> Settings:
-    for sentence in unknown_names():
+    for sentence in unsaid_unknown_names():
         logging.getLogger("rag_assets.schedules").warning("%s", sentence)
     try:
         return load_settings()

@@ -3,6 +3,7 @@
 import dagster as dg
 from pydantic import Field
 
+from rag_assets.audit.releasing import judge_again, without_repairs
 from rag_assets.defs.bible.assets import OWNERS
 from rag_assets.defs.dagster_private import AUTOMATION_TAG
 from rag_assets.defs.failures import as_failures
@@ -53,7 +54,14 @@ def release_asset(
     It gathers the evidence itself: a check that failed, is missing, or is outdated refuses the
     release, even when this asset is launched alone.
     """
-    with corpus.reporting(context.log.info) as progress:
+    with (
+        corpus.reporting(context.log.info) as progress,
+        without_repairs(corpus.database, progress) as repaired,
+    ):
+        if repaired:  # the checks of this run are older than the data now
+            judge_again(
+                corpus.database, corpus.settings, run_id=context.run.run_id, progress=progress
+            )
         released = release_corpus(
             corpus.database,
             corpus.settings,

@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
-from rag_assets.postgres.database import Connection
+from psycopg.conninfo import make_conninfo
+
+from rag_assets.postgres.database import Connection, Database, one
+
+_NAME = "rag-assets watch"
+
+
+def listener(database: Database) -> Database:
+    """The same database, with sessions that :func:`listeners` counts."""
+    return Database(make_conninfo(database.conninfo, application_name=_NAME))
+
+
+def listeners(connection: Connection) -> int:
+    """How many processes of `rag-assets watch` are connected."""
+    (found,) = one(
+        connection.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = %s",
+            (_NAME,),
+        )
+    )
+    return int(found)
 
 
 def listen(connection: Connection) -> None:

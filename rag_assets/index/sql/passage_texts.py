@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, LiteralString
 
+import numpy as np
+from numpy.typing import NDArray
 from psycopg import sql
 
 from rag_assets.postgres.database import Connection
@@ -84,6 +86,22 @@ def counterparts(
         (list(ids), list(versions)),
     ).fetchall()
     return {verse_id: frozenset(found) for verse_id, found in rows}
+
+
+def vectors_of(
+    connection: Connection, table: VectorTable, ids: Sequence[int]
+) -> dict[int, NDArray[np.float32]]:
+    """The vectors of these passages: float32, shape (dimensions,). Uses the primary key.
+
+    :param connection: is prepared for vectors.
+    """
+    rows = connection.execute(
+        sql.SQL("SELECT {id}, embedding FROM {table} WHERE {id} = ANY(%s)").format(
+            id=table.id_column, table=table.identifier
+        ),
+        (list(ids),),
+    ).fetchall()
+    return {row_id: vector.to_numpy().astype(np.float32) for row_id, vector in rows}
 
 
 def places_of(

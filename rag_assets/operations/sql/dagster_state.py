@@ -7,7 +7,7 @@ Dagster's rows is kept in ``ended_runs`` and ``run_totals`` of the corpus.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -151,6 +151,58 @@ def planned_works(dagster: Connection, *, but: str = "") -> tuple[PlannedWork, .
         dagster.rollback()
         return ()
     return tuple(PlannedWork(run, json.loads(asset)[-1], part) for run, asset, part in rows)
+
+
+def late_for_their_run(dagster: Connection, upstream: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the assets whose upstream asset another run materialized after their last run began.
+
+    Uses Dagster's index on the asset and kind of an event.
+
+    :param upstream: by asset, the one that it depends on.
+    """
+    try:
+        rows = dagster.execute(
+            """
+            SELECT asset
+              FROM unnest(%s::text[], %s::text[], %s::text[]) AS given (asset, key, upstream_key)
+              CROSS JOIN LATERAL (
+                       SELECT run_id FROM event_logs WHERE asset_key = key
+                          AND dagster_event_type = 'ASSET_MATERIALIZATION_PLANNED'
+                        ORDER BY id DESC LIMIT 1) AS planned
+              CROSS JOIN LATERAL (
+                       SELECT run_id, timestamp FROM event_logs WHERE asset_key = upstream_key
+                          AND dagster_event_type = 'ASSET_MATERIALIZATION'
+                        ORDER BY id DESC LIMIT 1) AS made
+              JOIN runs r ON r.run_id = planned.run_id
+             WHERE made.run_id <> r.run_id
+               AND made.timestamp > to_timestamp(r.start_time) AT TIME ZONE 'UTC'
+            """,
+            (
+                list(upstream),
+                [json.dumps([name]) for name in upstream],
+                [json.dumps([name]) for name in upstream.values()],
+            ),
+        ).fetchall()
+    except psycopg.errors.UndefinedTable:
+        dagster.rollback()
+        return ()
+    return tuple(row[0] for row in rows)
+
+
+def is_stopped(dagster: Connection, instigator: str) -> bool:
+    """Return whether an operator stopped this sensor or schedule. Scans the table, a few rows."""
+    try:
+        row = dagster.execute(
+            """
+            SELECT FROM instigators
+             WHERE status = 'STOPPED' AND instigator_body::jsonb #>> '{origin,job_name}' = %s
+            """,
+            (instigator,),
+        ).fetchone()
+    except psycopg.errors.UndefinedTable:
+        dagster.rollback()
+        return False
+    return row is not None
 
 
 @dataclass(frozen=True)

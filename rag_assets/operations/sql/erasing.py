@@ -70,6 +70,17 @@ def also_elsewhere(connection: Connection, found: Erasable) -> int:
     return int(count)
 
 
+def counted(connection: Connection, found: Erasable) -> Mapping[str, int]:
+    """Count what :func:`erase_from_corpus` would delete of the texts and vectors."""
+    vectors = 0
+    for space in all_spaces(connection):
+        statement = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(
+            VectorTable(found.corpus, space).identifier, _of(found)
+        )
+        vectors += one(connection.execute(statement, (found.key,)))[0]
+    return {"vectors": vectors, "texts": len(found.hashes)}
+
+
 def erase_from_corpus(connection: Connection, found: Erasable) -> Mapping[str, int]:
     """Delete texts, vectors, codes, embedded texts and cached queries; rows by what they were.
 
@@ -106,17 +117,19 @@ def erase_from_corpus(connection: Connection, found: Erasable) -> Mapping[str, i
 
 def _delete_vectors(connection: Connection, found: Erasable, space: Space) -> int:
     """Delete the vectors, also of texts that are gone; a trigger deletes their codes."""
-    table = VectorTable(found.corpus, space)
-    if found.corpus == "bible":
-        condition = sql.SQL("version_code = %s")
-    else:
+    if found.corpus == "documents":
         locks.lock_transaction(connection, locks.WRITING_CHUNK_VECTORS)
-        condition = sql.SQL(
-            "document_id = (SELECT document_id FROM documents WHERE document_key = %s)"
-        )
-    return connection.execute(
-        sql.SQL("DELETE FROM {} WHERE {}").format(table.identifier, condition), (found.key,)
-    ).rowcount
+    statement = sql.SQL("DELETE FROM {} WHERE {}").format(
+        VectorTable(found.corpus, space).identifier, _of(found)
+    )
+    return connection.execute(statement, (found.key,)).rowcount
+
+
+def _of(found: Erasable) -> sql.SQL:
+    """The condition for its vectors; its key is the one value."""
+    if found.corpus == "bible":
+        return sql.SQL("version_code = %s")
+    return sql.SQL("document_id = (SELECT document_id FROM documents WHERE document_key = %s)")
 
 
 def mask_quotes(

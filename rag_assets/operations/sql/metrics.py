@@ -19,6 +19,7 @@ from rag_assets.audit.sql.reports import AuditFigures, audit_figures
 from rag_assets.documents.sql import attempts as document_attempts
 from rag_assets.documents.sql.attempts import AttemptTotals
 from rag_assets.documents.sql.documents import LaneCounts, dead_by_class, queue_counts
+from rag_assets.documents.sql.wake import listeners
 from rag_assets.errors import DatabaseUnavailableError, DatabaseUnusableError
 from rag_assets.index.sql.builds import builds_in_progress, free_disk_bytes
 from rag_assets.lanes import Lane
@@ -39,6 +40,7 @@ class QueueFigures:
         and not ended.
     :param dead: dead letters by error class.
     :param bounds: bucket bounds of the attempts' histogram, in seconds.
+    :param watches: processes of `rag-assets watch`.
     """
 
     lanes: Mapping[Lane, LaneCounts]
@@ -47,6 +49,7 @@ class QueueFigures:
     attempts: tuple[AttemptTotals, ...]
     bounds: tuple[float, ...]
     paused: frozenset[Lane]
+    watches: int
 
 
 @dataclass(frozen=True)
@@ -244,6 +247,7 @@ def queue_figures(connection: Connection) -> QueueFigures:
         attempts=document_attempts.totals(connection),
         bounds=document_attempts.bounds(connection),
         paused=frozenset(lane for (lane,) in paused),
+        watches=listeners(connection),
     )
 
 

@@ -101,15 +101,22 @@ def record_texts(
     *,
     weight: float | None = None,
     depth: int | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> None:
     """Count the words of what a release serves, unless that was done.
 
     :param weight: what the words count beside the vectors; ``None`` for the default.
     :param depth: how many rows of each are merged; ``None`` for the default.
+    :param weights: of passages in a language, instead of the default; ``None`` leaves them.
     """
     connection.execute(
         "SELECT record_release_texts(%s, %s::float8, %s::integer)", (release_id, weight, depth)
     )
+    if weights is not None:
+        connection.execute(
+            "UPDATE release_texts SET weights = %s WHERE release_id = %s",
+            (Jsonb(dict(weights)), release_id),
+        )
 
 
 def activate_release(

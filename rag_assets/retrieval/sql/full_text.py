@@ -6,7 +6,7 @@ SearchTimeoutError when the limit is reached.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -14,6 +14,7 @@ from psycopg.rows import class_row
 
 from rag_assets.postgres.database import Connection
 from rag_assets.postgres.time_limit import limited
+from rag_assets.retrieval.snippets import Forms
 from rag_assets.retrieval.words import BUDGET, Asked, Term, Wanted, wanted
 from rag_assets.vectors.search_plan import RowFilter
 from rag_assets.vectors.sql.tables import Corpus
@@ -114,6 +115,31 @@ def collect_statistics(connection: Connection, corpus: Corpus, versions: Sequenc
 def drop_statistics(connection: Connection, numbers: Sequence[int]) -> None:
     """Drop counts of words."""
     connection.execute("DELETE FROM text_statistics WHERE statistics = ANY(%s)", (list(numbers),))
+
+
+def word_forms(
+    connection: Connection, words: Collection[tuple[str, str]], *, timeout_ms: int = 0
+) -> dict[tuple[str, str], Forms]:
+    """How words are folded: as words of a passage, and of a query.
+
+    :param words: each with the first part of the tag of its language.
+    """
+    with limited(connection, timeout_ms):
+        rows = connection.execute(
+            """
+            SELECT language, word, tsvector_to_array(text_lexemes(configuration, word, false)),
+                   tsvector_to_array(text_lexemes(configuration, word, true))
+              FROM unnest(%(languages)s::text[], %(words)s::text[]) AS asked (language, word)
+              JOIN (SELECT language, text_configuration(language) AS configuration
+                      FROM (SELECT DISTINCT unnest(%(languages)s::text[]) AS language) AS each
+                    OFFSET 0) AS configured USING (language)
+            """,
+            {
+                "languages": [language for language, _ in words],
+                "words": [word for _, word in words],
+            },
+        )
+    return {(language, word): Forms(*forms) for language, word, *forms in rows.fetchall()}
 
 
 def _candidates(query: Wanted, required: tuple[str, bool]) -> str:

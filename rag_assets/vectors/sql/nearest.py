@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from rag_assets.postgres.database import Connection
 from rag_assets.postgres.time_limit import limited, set_local
-from rag_assets.vectors.search_plan import RowFilter, SearchPlan, candidates_for
+from rag_assets.vectors.search_plan import EXACT, RowFilter, SearchPlan, candidates_for
 from rag_assets.vectors.sql.dimensions import named_dimensions
 from rag_assets.vectors.sql.statement import (
     Joined,
@@ -182,6 +182,67 @@ def compare(
     with named_dimensions(connection, table), limited(connection, timeout_ms):
         found = connection.cursor(row_factory=dict_row).execute(text, given)
     return [_near(row) for row in found]
+
+
+def exact_ranks(
+    connection: Connection,
+    table: VectorTable,
+    vector: NDArray[np.float32],
+    rows: RowFilter,
+    ids: Sequence[int],
+    *,
+    timeout_ms: int = 0,
+) -> dict[int, int]:
+    """The ranks, from 1, that exact search gives those of these rows that pass the filter.
+
+    Compares every row that passes.
+
+    :param vector: float32, shape (dimensions,).
+    :raises SearchTimeoutError: the statement ran into its time limit.
+    """
+    every = statement(table, EXACT, rows.shape, sql.Placeholder)
+    text = sql.SQL(
+        "SELECT id, rank FROM (SELECT id, row_number() OVER (ORDER BY distance, id) AS rank"
+        " FROM ({every}) AS near) AS ranked WHERE id = ANY(%(ids)s)"
+    ).format(every=every)
+    given = values(table, EXACT, vector, rows, 1) | {"limit": None, "ids": list(ids)}
+    with named_dimensions(connection, table), limited(connection, timeout_ms):
+        found = connection.execute(text, given)
+    return dict(found.fetchall())
+
+
+def code_ranks(
+    connection: Connection,
+    table: VectorTable,
+    plan: SearchPlan,
+    vector: NDArray[np.float32],
+    rows: RowFilter,
+    ids: Sequence[int],
+    *,
+    timeout_ms: int = 0,
+) -> dict[int, int]:
+    """The ranks, from 1, of those of these rows that have a code, by code alone.
+
+    Compares every code that passes the filter. Rows whose codes are equally far have one rank.
+
+    :raises SearchTimeoutError: the statement ran into its time limit.
+    """
+    if plan.codes is None:
+        raise LookupError(f"{plan} has no codes")
+    passing = sql.SQL(" AND ").join(passing_codes(table, plan, rows, sql.Placeholder))
+    text = sql.SQL(
+        "SELECT {id}, rank FROM (SELECT {id}, rank() OVER (ORDER BY code <~> %(code)s::bit({bits}))"
+        " AS rank FROM {codes} WHERE {passing}) AS ranked WHERE {id} = ANY(%(ids)s)"
+    ).format(
+        id=table.id_column,
+        bits=sql.Literal(plan.codes.recipe.bits),
+        codes=plan.codes.identifier,
+        passing=passing,
+    )
+    given = values(table, plan, vector, rows, 1) | {"ids": list(ids)}
+    with named_dimensions(connection, table), limited(connection, timeout_ms):
+        found = connection.execute(text, given)
+    return dict(found.fetchall())
 
 
 def by_rank(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -54,11 +54,13 @@ class ReleasedText:
     :param statistics: the number of its counts of words; ``None`` if they were not made.
     :param weight: what the words count beside the vectors; ``None`` for the default.
     :param depth: how many rows of each are merged; ``None`` for the default.
+    :param weights: measured weights of passages in a language, which replace the default.
     """
 
     statistics: int | None = None
     weight: float | None = None
     depth: int | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 NO_TEXT = ReleasedText()
@@ -136,7 +138,8 @@ def releases_by_id(connection: Connection, release_ids: Sequence[int]) -> tuple[
 def released_texts(connection: Connection, release_id: int) -> Mapping[Corpus, ReleasedText]:
     """How the words of each corpus are searched. Uses the primary key."""
     rows = connection.execute(
-        "SELECT corpus, statistics, weight, depth FROM release_texts WHERE release_id = %s",
+        "SELECT corpus, statistics, weight, depth, weights FROM release_texts"
+        " WHERE release_id = %s",
         (release_id,),
     ).fetchall()
     return {corpus: ReleasedText(*others) for corpus, *others in rows}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from rag_assets.documents.sql import wake
 from rag_assets.operations.dagster_ui import DagsterUi
 from rag_assets.operations.waking import Plan, Watch
 from rag_assets_tests.documents.lane import Lane
@@ -66,6 +67,8 @@ def test_documents_are_taken_in_while_dagster_is_down_and_it_is_said_once(
         watched.dropped.drop(f"{number}.md", f"# {number}")
         wait_for(lambda count=number + 1: len(watched.states()) == count, "not taken in")  # type: ignore[misc]
     assert set(watched.states().values()) == {"waiting"}
+    with watched.database.connect(autocommit=True) as connection:
+        assert wake.listeners(connection) == 1, "the metric and the doctor see it"
     wait_for(lambda: LEFT in caplog.text, "the queue was not woken")
     time.sleep(2.5)  # the next attempt
     assert caplog.text.count(LEFT) == 1

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import (
+    TYPE_CHECKING,
     Any,
     Literal,
     Self,
@@ -13,6 +14,11 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..types import UNSET, Unset
+
+if TYPE_CHECKING:
+    from ..models.element import Element
+    from ..models.part import Part
+
 
 T = TypeVar("T", bound="DocumentHitModel")
 
@@ -31,8 +37,12 @@ class DocumentHitModel:
         heading (list[str]): Headings above it, the outermost first.
         position (int): Position of the passage in its document, from 1.
         language (str):
-        text (str):
+        text (str): The whole passage, whatever `snippet` is.
+        snippet (list[Part] | None): What to show of the passage, in parts; `match` is true for words of the query. The
+            parts are text, not HTML. null for `snippet: none`.
+        elements (list[Element] | None): With `elements`: the passage as elements of a page, in document order.
         score (float): Cosine similarity, from -1 to 1.
+        relevance (float | None): The cross-encoder's score, if it ranked the hits; on its own scale.
         source (str): What found it: vector, text or both.
         before (list[str]): With `context`: the passages before it, in order.
         after (list[str]): With `context`: the passages after it, in order.
@@ -49,7 +59,10 @@ class DocumentHitModel:
     position: int
     language: str
     text: str
+    snippet: list[Part] | None
+    elements: list[Element] | None
     score: float
+    relevance: float | None
     source: str
     before: list[str]
     after: list[str]
@@ -78,7 +91,30 @@ class DocumentHitModel:
 
         text = self.text
 
+        snippet: list[dict[str, Any]] | None
+        if isinstance(self.snippet, list):
+            snippet = []
+            for snippet_type_0_item_data in self.snippet:
+                snippet_type_0_item = snippet_type_0_item_data.to_dict()
+                snippet.append(snippet_type_0_item)
+
+        else:
+            snippet = self.snippet
+
+        elements: list[dict[str, Any]] | None
+        if isinstance(self.elements, list):
+            elements = []
+            for elements_type_0_item_data in self.elements:
+                elements_type_0_item = elements_type_0_item_data.to_dict()
+                elements.append(elements_type_0_item)
+
+        else:
+            elements = self.elements
+
         score = self.score
+
+        relevance: float | None
+        relevance = self.relevance
 
         source = self.source
 
@@ -102,7 +138,10 @@ class DocumentHitModel:
                 "position": position,
                 "language": language,
                 "text": text,
+                "snippet": snippet,
+                "elements": elements,
                 "score": score,
+                "relevance": relevance,
                 "source": source,
                 "before": before,
                 "after": after,
@@ -115,6 +154,9 @@ class DocumentHitModel:
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        from ..models.element import Element
+        from ..models.part import Part
+
         d = dict(src_dict)
         rank = d.pop("rank")
 
@@ -141,7 +183,54 @@ class DocumentHitModel:
 
         text = d.pop("text")
 
+        def _parse_snippet(data: object) -> list[Part] | None:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                snippet_type_0 = []
+                _snippet_type_0 = data
+                for snippet_type_0_item_data in _snippet_type_0:
+                    snippet_type_0_item = Part.from_dict(snippet_type_0_item_data)
+
+                    snippet_type_0.append(snippet_type_0_item)
+
+                return snippet_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[Part] | None, data)
+
+        snippet = _parse_snippet(d.pop("snippet"))
+
+        def _parse_elements(data: object) -> list[Element] | None:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                elements_type_0 = []
+                _elements_type_0 = data
+                for elements_type_0_item_data in _elements_type_0:
+                    elements_type_0_item = Element.from_dict(elements_type_0_item_data)
+
+                    elements_type_0.append(elements_type_0_item)
+
+                return elements_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[Element] | None, data)
+
+        elements = _parse_elements(d.pop("elements"))
+
         score = d.pop("score")
+
+        def _parse_relevance(data: object) -> float | None:
+            if data is None:
+                return data
+            return cast(float | None, data)
+
+        relevance = _parse_relevance(d.pop("relevance"))
 
         source = d.pop("source")
 
@@ -164,7 +253,10 @@ class DocumentHitModel:
             position=position,
             language=language,
             text=text,
+            snippet=snippet,
+            elements=elements,
             score=score,
+            relevance=relevance,
             source=source,
             before=before,
             after=after,

@@ -28,6 +28,8 @@ class EvalRequest:
         text_weight (float | None | Unset):
         text_depth (int | None | Unset):
         collapse (bool | Unset):  Default: False.
+        cross_encoder (bool | None | Unset): Re-rank the hits with the cross-encoder of RAG_RERANK_URL. Unset: if there
+            is one and `query` is given.
     """
 
     queries: list[EvalQuery]
@@ -39,6 +41,7 @@ class EvalRequest:
     text_weight: float | None | Unset = UNSET
     text_depth: int | None | Unset = UNSET
     collapse: bool | Unset = False
+    cross_encoder: bool | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         queries = []
@@ -81,6 +84,12 @@ class EvalRequest:
 
         collapse = self.collapse
 
+        cross_encoder: bool | None | Unset
+        if isinstance(self.cross_encoder, Unset):
+            cross_encoder = UNSET
+        else:
+            cross_encoder = self.cross_encoder
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
@@ -104,6 +113,8 @@ class EvalRequest:
             field_dict["text_depth"] = text_depth
         if collapse is not UNSET:
             field_dict["collapse"] = collapse
+        if cross_encoder is not UNSET:
+            field_dict["cross_encoder"] = cross_encoder
 
         return field_dict
 
@@ -171,6 +182,15 @@ class EvalRequest:
 
         collapse = d.pop("collapse", UNSET)
 
+        def _parse_cross_encoder(data: object) -> bool | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(bool | None | Unset, data)
+
+        cross_encoder = _parse_cross_encoder(d.pop("cross_encoder", UNSET))
+
         eval_request = cls(
             queries=queries,
             top_k=top_k,
@@ -181,6 +201,7 @@ class EvalRequest:
             text_weight=text_weight,
             text_depth=text_depth,
             collapse=collapse,
+            cross_encoder=cross_encoder,
         )
 
         return eval_request

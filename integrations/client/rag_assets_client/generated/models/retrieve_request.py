@@ -5,6 +5,10 @@ from typing import Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
+from ..models.retrieve_request_snippet import (
+    RetrieveRequestSnippet,
+    check_retrieve_request_snippet,
+)
 from ..types import UNSET, Unset
 
 T = TypeVar("T", bound="RetrieveRequest")
@@ -34,6 +38,12 @@ class RetrieveRequest:
         collapse (bool | Unset): One hit per verse, in its best version; one per document, its best passage. Default:
             False.
         context (int | Unset): Passages before and after each document's hit that come with it. Default: 0.
+        snippet (RetrieveRequestSnippet | Unset): What hits show of their passages, with the query's words marked: the
+            part that matches, the full passage, or none. Default: 'part'.
+        elements (bool | Unset): Hits also have their passages as elements of a page, made of their Markdown. Default:
+            False.
+        cross_encoder (bool | None | Unset): Re-rank the hits with the cross-encoder of RAG_RERANK_URL. Unset: if there
+            is one and `query` is given.
         vector (list[float] | None | Unset): The query's vector, in the space of the active release.
         rerank_vector (list[float] | None | Unset): With `vector`: the query's vector in the large space.
     """
@@ -54,6 +64,9 @@ class RetrieveRequest:
     text_depth: int | None | Unset = UNSET
     collapse: bool | Unset = False
     context: int | Unset = 0
+    snippet: RetrieveRequestSnippet | Unset = "part"
+    elements: bool | Unset = False
+    cross_encoder: bool | None | Unset = UNSET
     vector: list[float] | None | Unset = UNSET
     rerank_vector: list[float] | None | Unset = UNSET
 
@@ -139,6 +152,18 @@ class RetrieveRequest:
 
         context = self.context
 
+        snippet: str | Unset = UNSET
+        if not isinstance(self.snippet, Unset):
+            snippet = self.snippet
+
+        elements = self.elements
+
+        cross_encoder: bool | None | Unset
+        if isinstance(self.cross_encoder, Unset):
+            cross_encoder = UNSET
+        else:
+            cross_encoder = self.cross_encoder
+
         vector: list[float] | None | Unset
         if isinstance(self.vector, Unset):
             vector = UNSET
@@ -192,6 +217,12 @@ class RetrieveRequest:
             field_dict["collapse"] = collapse
         if context is not UNSET:
             field_dict["context"] = context
+        if snippet is not UNSET:
+            field_dict["snippet"] = snippet
+        if elements is not UNSET:
+            field_dict["elements"] = elements
+        if cross_encoder is not UNSET:
+            field_dict["cross_encoder"] = cross_encoder
         if vector is not UNSET:
             field_dict["vector"] = vector
         if rerank_vector is not UNSET:
@@ -329,6 +360,24 @@ class RetrieveRequest:
 
         context = d.pop("context", UNSET)
 
+        _snippet = d.pop("snippet", UNSET)
+        snippet: RetrieveRequestSnippet | Unset
+        if isinstance(_snippet, Unset):
+            snippet = UNSET
+        else:
+            snippet = check_retrieve_request_snippet(_snippet)
+
+        elements = d.pop("elements", UNSET)
+
+        def _parse_cross_encoder(data: object) -> bool | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(bool | None | Unset, data)
+
+        cross_encoder = _parse_cross_encoder(d.pop("cross_encoder", UNSET))
+
         def _parse_vector(data: object) -> list[float] | None | Unset:
             if data is None:
                 return data
@@ -380,6 +429,9 @@ class RetrieveRequest:
             text_depth=text_depth,
             collapse=collapse,
             context=context,
+            snippet=snippet,
+            elements=elements,
+            cross_encoder=cross_encoder,
             vector=vector,
             rerank_vector=rerank_vector,
         )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ..models.document_hit_model import DocumentHitModel
     from ..models.hit_model import HitModel
     from ..models.plan_model import PlanModel
+    from ..models.reranking_model import RerankingModel
     from ..models.timing import Timing
 
 
@@ -27,6 +28,7 @@ class RetrieveResponse:
         k_returned (int):
         why_fewer (None | str): Why there are fewer hits than `top_k`.
         plan (BothPlansModel | PlanModel):
+        reranking (None | RerankingModel): null if no cross-encoder was called.
         timing (Timing): Milliseconds.
         hits (list[DocumentHitModel | HitModel]):
     """
@@ -36,6 +38,7 @@ class RetrieveResponse:
     k_returned: int
     why_fewer: None | str
     plan: BothPlansModel | PlanModel
+    reranking: None | RerankingModel
     timing: Timing
     hits: list[DocumentHitModel | HitModel]
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
@@ -43,6 +46,7 @@ class RetrieveResponse:
     def to_dict(self) -> dict[str, Any]:
         from ..models.hit_model import HitModel
         from ..models.plan_model import PlanModel
+        from ..models.reranking_model import RerankingModel
 
         request_id = self.request_id
 
@@ -58,6 +62,12 @@ class RetrieveResponse:
             plan = self.plan.to_dict()
         else:
             plan = self.plan.to_dict()
+
+        reranking: dict[str, Any] | None
+        if isinstance(self.reranking, RerankingModel):
+            reranking = self.reranking.to_dict()
+        else:
+            reranking = self.reranking
 
         timing = self.timing.to_dict()
 
@@ -80,6 +90,7 @@ class RetrieveResponse:
                 "k_returned": k_returned,
                 "why_fewer": why_fewer,
                 "plan": plan,
+                "reranking": reranking,
                 "timing": timing,
                 "hits": hits,
             }
@@ -93,6 +104,7 @@ class RetrieveResponse:
         from ..models.document_hit_model import DocumentHitModel
         from ..models.hit_model import HitModel
         from ..models.plan_model import PlanModel
+        from ..models.reranking_model import RerankingModel
         from ..models.timing import Timing
 
         d = dict(src_dict)
@@ -126,6 +138,21 @@ class RetrieveResponse:
 
         plan = _parse_plan(d.pop("plan"))
 
+        def _parse_reranking(data: object) -> None | RerankingModel:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, dict):
+                    raise TypeError()
+                reranking_type_0 = RerankingModel.from_dict(data)
+
+                return reranking_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(None | RerankingModel, data)
+
+        reranking = _parse_reranking(d.pop("reranking"))
+
         timing = Timing.from_dict(d.pop("timing"))
 
         hits = []
@@ -157,6 +184,7 @@ class RetrieveResponse:
             k_returned=k_returned,
             why_fewer=why_fewer,
             plan=plan,
+            reranking=reranking,
             timing=timing,
             hits=hits,
         )

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
@@ -16,11 +16,13 @@ class Timing:
     Attributes:
         embedding_ms (float):
         search_ms (float):
+        reranking_ms (float | None): null if no cross-encoder was called.
         total_ms (float):
     """
 
     embedding_ms: float
     search_ms: float
+    reranking_ms: float | None
     total_ms: float
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -28,6 +30,9 @@ class Timing:
         embedding_ms = self.embedding_ms
 
         search_ms = self.search_ms
+
+        reranking_ms: float | None
+        reranking_ms = self.reranking_ms
 
         total_ms = self.total_ms
 
@@ -37,6 +42,7 @@ class Timing:
             {
                 "embedding_ms": embedding_ms,
                 "search_ms": search_ms,
+                "reranking_ms": reranking_ms,
                 "total_ms": total_ms,
             }
         )
@@ -50,11 +56,19 @@ class Timing:
 
         search_ms = d.pop("search_ms")
 
+        def _parse_reranking_ms(data: object) -> float | None:
+            if data is None:
+                return data
+            return cast(float | None, data)
+
+        reranking_ms = _parse_reranking_ms(d.pop("reranking_ms"))
+
         total_ms = d.pop("total_ms")
 
         timing = cls(
             embedding_ms=embedding_ms,
             search_ms=search_ms,
+            reranking_ms=reranking_ms,
             total_ms=total_ms,
         )
 

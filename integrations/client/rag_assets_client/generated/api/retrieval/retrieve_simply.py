@@ -7,6 +7,9 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.problem import Problem
 from ...models.retrieve_response import RetrieveResponse
+from ...models.retrieve_simply_snippet import (
+    RetrieveSimplySnippet,
+)
 from ...types import UNSET, Response, Unset
 
 
@@ -28,6 +31,9 @@ def _get_kwargs(
     text_depth: int | None | Unset = UNSET,
     collapse: bool | Unset = False,
     context: int | Unset = 0,
+    snippet: RetrieveSimplySnippet | Unset = "part",
+    elements: bool | Unset = False,
+    cross_encoder: bool | None | Unset = UNSET,
 ) -> dict[str, Any]:
 
     params: dict[str, Any] = {}
@@ -122,6 +128,21 @@ def _get_kwargs(
     params["collapse"] = collapse
 
     params["context"] = context
+
+    json_snippet: str | Unset = UNSET
+    if not isinstance(snippet, Unset):
+        json_snippet = snippet
+
+    params["snippet"] = json_snippet
+
+    params["elements"] = elements
+
+    json_cross_encoder: bool | None | Unset
+    if isinstance(cross_encoder, Unset):
+        json_cross_encoder = UNSET
+    else:
+        json_cross_encoder = cross_encoder
+    params["cross_encoder"] = json_cross_encoder
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
@@ -228,6 +249,9 @@ def sync_detailed(
     text_depth: int | None | Unset = UNSET,
     collapse: bool | Unset = False,
     context: int | Unset = 0,
+    snippet: RetrieveSimplySnippet | Unset = "part",
+    elements: bool | Unset = False,
+    cross_encoder: bool | None | Unset = UNSET,
 ) -> Response[Problem | RetrieveResponse]:
     """The same for a simple query
 
@@ -258,6 +282,12 @@ def sync_detailed(
             best passage. Default: False.
         context (int | Unset): Passages before and after each document's hit that come with it.
             Default: 0.
+        snippet (RetrieveSimplySnippet | Unset): What hits show of their passages, with the
+            query's words marked: the part that matches, the full passage, or none. Default: 'part'.
+        elements (bool | Unset): Hits also have their passages as elements of a page, made of
+            their Markdown. Default: False.
+        cross_encoder (bool | None | Unset): Re-rank the hits with the cross-encoder of
+            RAG_RERANK_URL. Unset: if there is one and `query` is given.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -284,6 +314,9 @@ def sync_detailed(
         text_depth=text_depth,
         collapse=collapse,
         context=context,
+        snippet=snippet,
+        elements=elements,
+        cross_encoder=cross_encoder,
     )
 
     response = client.get_httpx_client().request(
@@ -312,6 +345,9 @@ def sync(
     text_depth: int | None | Unset = UNSET,
     collapse: bool | Unset = False,
     context: int | Unset = 0,
+    snippet: RetrieveSimplySnippet | Unset = "part",
+    elements: bool | Unset = False,
+    cross_encoder: bool | None | Unset = UNSET,
 ) -> Problem | RetrieveResponse | None:
     """The same for a simple query
 
@@ -342,6 +378,12 @@ def sync(
             best passage. Default: False.
         context (int | Unset): Passages before and after each document's hit that come with it.
             Default: 0.
+        snippet (RetrieveSimplySnippet | Unset): What hits show of their passages, with the
+            query's words marked: the part that matches, the full passage, or none. Default: 'part'.
+        elements (bool | Unset): Hits also have their passages as elements of a page, made of
+            their Markdown. Default: False.
+        cross_encoder (bool | None | Unset): Re-rank the hits with the cross-encoder of
+            RAG_RERANK_URL. Unset: if there is one and `query` is given.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -369,6 +411,9 @@ def sync(
         text_depth=text_depth,
         collapse=collapse,
         context=context,
+        snippet=snippet,
+        elements=elements,
+        cross_encoder=cross_encoder,
     ).parsed
 
 
@@ -391,6 +436,9 @@ async def asyncio_detailed(
     text_depth: int | None | Unset = UNSET,
     collapse: bool | Unset = False,
     context: int | Unset = 0,
+    snippet: RetrieveSimplySnippet | Unset = "part",
+    elements: bool | Unset = False,
+    cross_encoder: bool | None | Unset = UNSET,
 ) -> Response[Problem | RetrieveResponse]:
     """The same for a simple query
 
@@ -421,6 +469,12 @@ async def asyncio_detailed(
             best passage. Default: False.
         context (int | Unset): Passages before and after each document's hit that come with it.
             Default: 0.
+        snippet (RetrieveSimplySnippet | Unset): What hits show of their passages, with the
+            query's words marked: the part that matches, the full passage, or none. Default: 'part'.
+        elements (bool | Unset): Hits also have their passages as elements of a page, made of
+            their Markdown. Default: False.
+        cross_encoder (bool | None | Unset): Re-rank the hits with the cross-encoder of
+            RAG_RERANK_URL. Unset: if there is one and `query` is given.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -447,6 +501,9 @@ async def asyncio_detailed(
         text_depth=text_depth,
         collapse=collapse,
         context=context,
+        snippet=snippet,
+        elements=elements,
+        cross_encoder=cross_encoder,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -473,6 +530,9 @@ async def asyncio(
     text_depth: int | None | Unset = UNSET,
     collapse: bool | Unset = False,
     context: int | Unset = 0,
+    snippet: RetrieveSimplySnippet | Unset = "part",
+    elements: bool | Unset = False,
+    cross_encoder: bool | None | Unset = UNSET,
 ) -> Problem | RetrieveResponse | None:
     """The same for a simple query
 
@@ -503,6 +563,12 @@ async def asyncio(
             best passage. Default: False.
         context (int | Unset): Passages before and after each document's hit that come with it.
             Default: 0.
+        snippet (RetrieveSimplySnippet | Unset): What hits show of their passages, with the
+            query's words marked: the part that matches, the full passage, or none. Default: 'part'.
+        elements (bool | Unset): Hits also have their passages as elements of a page, made of
+            their Markdown. Default: False.
+        cross_encoder (bool | None | Unset): Re-rank the hits with the cross-encoder of
+            RAG_RERANK_URL. Unset: if there is one and `query` is given.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -531,5 +597,8 @@ async def asyncio(
             text_depth=text_depth,
             collapse=collapse,
             context=context,
+            snippet=snippet,
+            elements=elements,
+            cross_encoder=cross_encoder,
         )
     ).parsed
