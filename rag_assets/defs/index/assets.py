@@ -1,22 +1,23 @@
 """The assets ``verse_embeddings_index`` and ``chunk_embeddings_index``, without partitions."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
 from rag_assets.audit.releasing import without_repairs
 from rag_assets.defs.bible.assets import OWNERS, verse_embeddings
+from rag_assets.defs.documents.metadata import embeddings_of
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index import metadata
 from rag_assets.defs.index.backfill_window import BackfillHasVersionsDue
 from rag_assets.defs.index.changed_meanwhile import ChangedDuringLastRun
 from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import CorpusResource
-from rag_assets.documents.quality import documents_quality
+from rag_assets.documents.quality import keep_documents_evidence
 from rag_assets.index.indexed_tables import ASSETS, indexed_tables
 from rag_assets.index.maintain import IndexRequest, maintain
-from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
-from rag_assets.vectors.sql.tables import DOCUMENTS, Corpus
+from rag_assets.vectors.sql.tables import Corpus
 
 _BEING_CHECKED = dg.AutomationCondition.any_checks_match(dg.AutomationCondition.in_progress())
 _IDLE = (
@@ -99,14 +100,7 @@ def _index_asset(
                 if corpus_name == "documents" and tables:
                     # The documents' checks cover all documents, and no run of theirs is the last
                     # one, so the gate's evidence is renewed here, before a possible release.
-                    judged = documents_quality(connection, corpus.settings)
-                    keep_evidence(
-                        connection,
-                        DOCUMENTS,
-                        judged,
-                        list(QUALITY_CHECKS),
-                        run_id=context.run.run_id,
-                    )
+                    keep_documents_evidence(connection, corpus.settings, run_id=context.run.run_id)
             outcomes = [
                 maintain(
                     corpus.database,
@@ -122,6 +116,13 @@ def _index_asset(
         return dg.MaterializeResult(metadata=metadata.of_index(outcomes))
 
     return index
+
+
+def depending_on(index: dg.AssetsDefinition, corpora: Sequence[str]) -> dg.AssetsDefinition:
+    """The documents' index with the vectors of all these corpora upstream."""
+    return index.map_asset_specs(
+        lambda spec: spec.replace_attributes(deps=[embeddings_of(name) for name in corpora])
+    )
 
 
 verse_embeddings_index = _index_asset(

@@ -26,7 +26,8 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
     found = find_document(connection, wanted.key.replace("\0", " "))
     language = found.language if found else None
     of_language = language is not None and may.allows_language(language)
-    if not may.allows_corpus("documents") or not (may.languages is None or of_language):
+    of_corpus = may.document_corpora != () if found is None else may.allows_corpus(found.corpus)
+    if not of_corpus or not (may.languages is None or of_language):
         return Passage(wanted.asked, wanted.asked, "documents", (), {}, lambda: OUTSIDE_KEY_SCOPE)
     if found is None and wanted.doubt is not None:
         raise wanted.doubt
@@ -41,6 +42,8 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
         if wanted.position in (None, int(one.place))
     ]
     position = f"#{wanted.position}" if wanted.position else ""
+    served = context.served.documents
+    near = () if found else keys_near(connection, wanted.key, corpora=may.document_corpora)
 
     def facts() -> DocumentFacts:
         return DocumentFacts(
@@ -48,8 +51,8 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
             position=wanted.position,
             document=found,
             passages=passages,
-            near=() if found else near_names(wanted.key, keys_near(connection, wanted.key)),
-            released=context.served.documents is not None,
+            near=() if found else near_names(wanted.key, near),
+            released=served is not None and (found is None or found.corpus in served.corpora),
             release_id=context.served.release_id,
             pause=paused_lanes(connection).get(found.lane) if found else None,
         )
