@@ -101,6 +101,14 @@ def find_document(connection: Connection, key: str) -> Document | None:
     return found[0] if found else None
 
 
+def key_of_file(connection: Connection, path: str) -> str | None:
+    """Return the key of the document that a path below the inbox belongs to. Uses its index."""
+    row = connection.execute(
+        "SELECT document_key FROM documents WHERE path = %s AND state <> 'withdrawn'", (path,)
+    ).fetchone()
+    return row[0] if row else None
+
+
 def find_documents(connection: Connection, keys: Sequence[str]) -> tuple[Document, ...]:
     """Return the documents with these keys, in the order of arrival. Uses the unique index."""
     return fetch_all(

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from rag_assets.documents.sql.documents import find_document
+from contextlib import suppress
+from dataclasses import replace
+
+from rag_assets.documents.inbox.inbox import open_inbox
+from rag_assets.documents.inbox.local import LocalInbox
+from rag_assets.documents.sql.documents import find_document, key_of_file
 from rag_assets.documents.sql.lanes import paused_lanes
+from rag_assets.errors import RagAssetsError
 from rag_assets.retrieval.explain.expectation import Context, ExpectedDocument, Passage
 from rag_assets.retrieval.explain.stored import (
     OUTSIDE_KEY_SCOPE,
@@ -13,17 +19,21 @@ from rag_assets.retrieval.explain.stored import (
 from rag_assets.retrieval.request import near_names
 from rag_assets.retrieval.sql.chunks import keys_near
 from rag_assets.retrieval.sql.stored import stored_chunks
+from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.tables import documents_table
 
 
 def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
-    """The document, or the passage of it that is asked for.
+    """The document, by its key or its path below the inbox, or the passage of it.
 
     :raises RequestError: there is no such document, and its name looks like that of a verse.
     """
     may = context.request.confinement
     connection, timeout_ms = context.connection, context.timeout_ms
-    found = find_document(connection, wanted.key.replace("\0", " "))
+    named = wanted.key.replace("\0", " ")
+    found = find_document(connection, named)
+    if found is None and (key := key_of_file(connection, named)):
+        wanted, found = replace(wanted, key=key), find_document(connection, key)
     language = found.language if found else None
     of_language = language is not None and may.allows_language(language)
     if not may.allows_corpus("documents") or not (may.languages is None or of_language):
@@ -48,6 +58,7 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
             position=wanted.position,
             document=found,
             passages=passages,
+            in_inbox=found is None and _in_inbox(context.settings, wanted.key),
             near=() if found else near_names(wanted.key, keys_near(connection, wanted.key)),
             released=context.served.documents is not None,
             release_id=context.served.release_id,
@@ -62,3 +73,11 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
         {"documents": (wanted.key,)},
         lambda: document_stopped(facts()),
     )
+
+
+def _in_inbox(settings: Settings, path: str) -> bool:
+    """Whether the inbox has such a file. One elsewhere is not asked: it may take long to answer."""
+    with suppress(RagAssetsError):
+        inbox = open_inbox(settings)
+        return isinstance(inbox, LocalInbox) and inbox.find(path) is not None
+    return False

@@ -119,6 +119,7 @@ class DocumentFacts:
 
     :param document: ``None`` if there is none with this key.
     :param passages: of all positions, or of the one that is asked for.
+    :param in_inbox: there is no such document, but such a file.
     :param near: similar keys of other documents.
     :param released: whether the release searches documents.
     """
@@ -127,6 +128,7 @@ class DocumentFacts:
     position: int | None
     document: Document | None
     passages: Sequence[StoredPassage]
+    in_inbox: bool
     near: Sequence[str]
     released: bool
     release_id: int
@@ -137,6 +139,9 @@ def document_stopped(facts: DocumentFacts) -> Verdict | None:
     """Where a document stopped before it could be searched; ``None`` if it can be."""
     found, key = facts.document, visible(shlex.quote(facts.key))
     show = f"rag-assets documents show {key}"
+    if found is None and facts.in_inbox:
+        reason = "Its file is in the inbox, which was not scanned since."
+        return Verdict("not_embedded", reason, "rag-assets documents scan")
     if found is None:
         near = f" Similar: {', '.join(facts.near)}." if facts.near else ""
         reason = f"No document with this key was ever in the inbox.{near}"
