@@ -256,7 +256,9 @@ def test_a_file_that_was_not_scanned(ask: Asked, tmp_path: Path) -> None:
     (tmp_path / "outside.md").write_text("# Outside")
     update = {"rag_documents_url": str(tmp_path / "inbox")}
     ask.settings = ask.settings.model_copy(update=update)
-    stopped(ask("new.md"), "not_embedded", "not scanned", command="rag-assets documents scan")
+    stopped(ask("new.md"), "not_embedded", "no scan", command="rag-assets documents scan")
+    (tmp_path / "inbox" / "manual.pdf.md").write_text("# Another manual")
+    stopped(ask("manual.pdf", top_k=1), "stale", "no scan", command="rag-assets documents scan")
     assert ask("../outside.md").verdict.stage == "not_in_source"
 
 

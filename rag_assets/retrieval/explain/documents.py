@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.local import LocalInbox
-from rag_assets.documents.sql.documents import find_document, key_of_file
+from rag_assets.documents.sql.documents import Document, find_document, key_of_file
 from rag_assets.documents.sql.lanes import paused_lanes
 from rag_assets.errors import RagAssetsError
 from rag_assets.retrieval.explain.expectation import Context, ExpectedDocument, Passage
@@ -58,7 +58,7 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
             position=wanted.position,
             document=found,
             passages=passages,
-            in_inbox=found is None and _in_inbox(context.settings, wanted.key),
+            unscanned=_unscanned(context.settings, wanted.key, found),
             near=() if found else near_names(wanted.key, keys_near(connection, wanted.key)),
             released=context.served.documents is not None,
             release_id=context.served.release_id,
@@ -75,9 +75,13 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
     )
 
 
-def _in_inbox(settings: Settings, path: str) -> bool:
-    """Whether the inbox has such a file. One elsewhere is not asked: it may take long to answer."""
+def _unscanned(settings: Settings, key: str, known: Document | None) -> bool:
+    """Whether the inbox has its file, new or changed since the last scan.
+
+    An inbox elsewhere is not asked: it may take long to answer.
+    """
     with suppress(RagAssetsError):
         inbox = open_inbox(settings)
-        return isinstance(inbox, LocalInbox) and inbox.find(path) is not None
+        if isinstance(inbox, LocalInbox) and (file := inbox.find(known.path if known else key)):
+            return known is None or (file.bytes, file.modified) != (known.bytes, known.modified)
     return False
