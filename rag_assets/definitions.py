@@ -11,16 +11,18 @@ from rag_assets.defs.bible.batch_sensor import embedding_batches
 from rag_assets.defs.bible.checks import verse_embeddings_checks
 from rag_assets.defs.bible.jobs import bible_embedding_plan, bible_embeddings, bible_verses
 from rag_assets.defs.bible.sensors import bible_version_folders
-from rag_assets.defs.documents.assets import document_lane
-from rag_assets.defs.documents.checks import document_embeddings_checks
+from rag_assets.defs.corpora import corpora_definitions
 from rag_assets.defs.documents.jobs import (
     document_dead_letters,
     document_processing,
     document_upkeep,
 )
-from rag_assets.defs.documents.readable import document_readable
-from rag_assets.defs.documents.sensors import document_inbox, document_queue
-from rag_assets.defs.index.assets import chunk_embeddings_index, verse_embeddings_index
+from rag_assets.defs.documents.sensors import document_queue
+from rag_assets.defs.index.assets import (
+    chunk_embeddings_index,
+    depending_on,
+    verse_embeddings_index,
+)
 from rag_assets.defs.index.checks import (
     chunk_embeddings_index_checks,
     verse_embeddings_index_checks,
@@ -49,13 +51,13 @@ from rag_assets.defs.resources import corpus_resource, watched_corpus_resource
 
 def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitions:
     """Build the definitions; ``resources`` replace those with the same names."""
-    return dg.Definitions(
+    of_corpora, corpora = corpora_definitions()
+    explicit = dg.Definitions(
         assets=[
             verses,
             verse_embeddings,
             verse_embeddings_index,
-            document_lane,
-            chunk_embeddings_index,
+            depending_on(chunk_embeddings_index, corpora),
             retrieval_quality,
             release_asset,
             capacity_report,
@@ -65,8 +67,6 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
         asset_checks=[
             verse_embeddings_checks,
             verse_embeddings_index_checks,
-            document_embeddings_checks,
-            document_readable,
             chunk_embeddings_index_checks,
         ],
         jobs=[
@@ -90,7 +90,6 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
         sensors=[
             bible_version_folders,
             embedding_batches,
-            document_inbox,
             document_queue,
             queue_recovery,
             nightly_index_late,
@@ -104,6 +103,7 @@ def build_defs(*, resources: Mapping[str, object] | None = None) -> dg.Definitio
         # Jobs have one step, or steps in sequence: a process per step costs 7 s and gains nothing.
         executor=dg.in_process_executor,
     )
+    return dg.Definitions.merge(explicit, of_corpora)
 
 
 defs = build_defs()

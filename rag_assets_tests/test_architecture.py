@@ -324,7 +324,9 @@ def test_the_rule_itself_sees_what_it_forbids(
 def test_every_init_file_is_empty() -> None:
     inits = [*PACKAGE.rglob("__init__.py"), *(ROOT / "rag_assets_tests").rglob("__init__.py")]
     assert len(inits) > 10
-    assert [str(path) for path in inits if path.read_bytes().strip()] == []
+    # Dagster names a component by the package that its folder is in.
+    full = [str(path.relative_to(ROOT)) for path in inits if path.read_bytes().strip()]
+    assert full == ["rag_assets/defs/components/__init__.py"]
 
 
 def test_every_folder_with_modules_is_a_package() -> None:

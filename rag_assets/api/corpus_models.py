@@ -151,6 +151,7 @@ class PassageModel(BaseModel):
     """A passage of a document."""
 
     corpus: Literal["documents"] = "documents"
+    document_corpus: str = Field(description="The document corpus, as `corpus` of a search.")
     asked: bool = Field(description="false for a neighbour that came with `context`.")
     reference: str = Field(description="For people: the title, and the page or heading.")
     document: str = Field(description="The document's key.")
@@ -229,6 +230,7 @@ def _passage(hit: Hit, *, asked: bool) -> VerseModel | PassageModel:
         asked=asked,
         reference=hit.reference,
         document=place.key,
+        document_corpus=place.corpus,
         title=place.title,
         page=place.page,
         heading=list(place.heading),

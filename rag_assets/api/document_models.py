@@ -39,7 +39,8 @@ class DocumentModel(BaseModel):
     """A document and its state."""
 
     key: str
-    path: str = Field(description="Below the inbox.")
+    corpus: str = Field(description="The document corpus.")
+    path: str = Field(description="Below the corpus' inbox.")
     state: State = Field(description="Of the work on it: `dead` is done without success.")
     lane: str
     priority: str = Field(description="asked for, high, normal or low.")

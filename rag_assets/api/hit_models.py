@@ -50,6 +50,7 @@ class DocumentHitModel(BaseModel):
 
     rank: int
     corpus: Literal["documents"] = "documents"
+    document_corpus: str = Field(description="The document corpus, as `corpus` of a request.")
     reference: str = Field(description="For people: the title, and the page or heading.")
     document: str = Field(description="The document's key.")
     title: str
@@ -79,6 +80,7 @@ def hit_model(hit: Hit) -> HitModel | DocumentHitModel:
         rank=hit.rank,
         reference=hit.reference,
         document=place.key,
+        document_corpus=place.corpus,
         title=place.title,
         page=place.page,
         heading=list(place.heading),

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from rag_assets.api.hit_models import AnyHit
 from rag_assets.retrieval.cross_encoder import Outcome
 from rag_assets.retrieval.request import (
+    CORPUS_NAME,
     MAX_CONTEXT,
     MAX_TEXT_DEPTH,
     MAX_TOP_K,
-    Searched,
     SearchRequest,
 )
 from rag_assets.retrieval.search import SearchResult
@@ -24,6 +24,7 @@ MAX_NAMES = 200
 MAX_EVAL = 1000
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
+CorpusName = Annotated[str, Field(pattern=CORPUS_NAME)]
 DocumentKey = Annotated[str, Field(min_length=1, max_length=400)]
 Component = Annotated[float, Field(allow_inf_nan=False)]
 CrossEncoderWish = Annotated[
@@ -63,9 +64,10 @@ class SimpleRequest(BaseModel):
 
     query: str | None = Field(None, max_length=MAX_QUERY, description="What to look for, in words.")
     top_k: int = Field(10, ge=1, le=MAX_TOP_K, description="How many hits.")
-    corpus: Searched = Field(
+    corpus: CorpusName = Field(
         "both",
-        description="What to search. With both, a filter that applies to one of them selects it.",
+        description="What to search: `bible`, a document corpus such as `documents`, or `both`: "
+        "the Bible and every document corpus, of which a filter for one kind selects it.",
     )
     versions: list[Name] | None = Field(
         None, min_length=1, max_length=MAX_NAMES, description="Only these Bible versions."
@@ -275,7 +277,7 @@ class EvalRequest(BaseModel):
 
     queries: list[EvalQuery] = Field(min_length=1, max_length=MAX_EVAL)
     top_k: int = Field(10, ge=1, le=MAX_TOP_K)
-    corpus: Searched = "bible"
+    corpus: CorpusName = "bible"
     versions: list[Name] | None = Field(None, min_length=1, max_length=MAX_NAMES)
     language: Name | None = None
     hybrid: bool = False

@@ -17,6 +17,7 @@ from rag_assets.audit.sources import compare_files, compare_sources
 from rag_assets.audit.sql.codes import wrong_codes
 from rag_assets.audit.sql.rows import Group, compare_range, ranges, tables_of_other_models
 from rag_assets.audit.sql.texts import FoundRows, duplicates, lost_guarantees, wrong_hashes
+from rag_assets.documents.sql.corpora import document_corpora
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.progress import Progress, Silent
 from rag_assets.release.sql.released_rows import released_rows
@@ -164,7 +165,7 @@ def _texts(session: Connection, tables: Sequence[VectorTable], found: Findings) 
 
 def _scopes(session: Connection, corpus: Corpus) -> tuple[str, ...]:
     if corpus == DOCUMENTS:
-        return (DOCUMENTS,)
+        return tuple(document_corpora(session))
     rows = session.execute("SELECT version_code FROM bible_versions ORDER BY 1").fetchall()
     return tuple(row[0] for row in rows)
 
@@ -245,7 +246,7 @@ def _expected(
     if release is None or table.space.role != "small":
         return False
     served = release.space(table.corpus, "small") is not None
-    return served and missing.scope in (*release.versions, DOCUMENTS)
+    return served and missing.scope in (*release.versions, *release.corpora)
 
 
 def _codes(session: Connection, table: VectorTable, found: Findings, progress: Progress) -> None:

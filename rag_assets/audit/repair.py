@@ -30,6 +30,7 @@ from rag_assets.bible.sandbox import read_version
 from rag_assets.bible.sql import embeddings as verse_embeddings
 from rag_assets.bible.sql.verses import load_verses
 from rag_assets.bible.versions import find_version_folder, read_declaration
+from rag_assets.documents.corpora import registered, settings_for
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.intake import take_files
 from rag_assets.documents.sql.vector_repair import write_chunk_vectors
@@ -282,7 +283,8 @@ class _Work:
             self._load(one.scope)
         elif kind == "queue":
             with self._database.connect(autocommit=True) as connection:
-                take_files(connection, open_inbox(self._settings), self._settings, one.keys)
+                settings = settings_for(self._settings, registered(connection, one.scope))
+                take_files(connection, open_inbox(settings), settings, one.keys, corpus=one.scope)
         elif kind in ("delete", "rewrite"):
             self._change(one)
         if kind != "embed":  # requests advance it

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rag_assets.audit.model import SHOWN, Difference, Findings
 from rag_assets.audit.sql.texts import verses_of
 from rag_assets.bible.fingerprint import folder_hash
@@ -10,7 +12,10 @@ from rag_assets.bible.model import BibleText
 from rag_assets.bible.sandbox import read_version
 from rag_assets.bible.sql.verses import StoredVersion, stored_versions
 from rag_assets.bible.versions import VersionFolder, list_version_folders
+from rag_assets.documents.corpora import settings_for
+from rag_assets.documents.inbox.files import FoundFile
 from rag_assets.documents.inbox.inbox import open_inbox
+from rag_assets.documents.sql.corpora import document_corpora
 from rag_assets.documents.sql.intake import known_documents, withdrawn_documents
 from rag_assets.embedding.batching import text_hash
 from rag_assets.errors import CorpusError, ExtractionInterruptedError, RagAssetsError
@@ -76,13 +81,27 @@ def differing_verses(session: Connection, code: str, bible: BibleText) -> tuple[
 
 
 def compare_files(session: Connection, settings: Settings, found: Findings) -> None:
-    """Find files of the inbox that should have been queued by now."""
-    try:
-        files = open_inbox(settings).listing().files
-    except RagAssetsError as error:
-        found.notes.append(f"the inbox was not compared: {error}")
-        return
-    known = known_documents(session).keys() | withdrawn_documents(session).keys()
+    """Find files of each inbox that should have been queued by now."""
+    for corpus, options in document_corpora(session).items():
+        try:
+            files = open_inbox(settings_for(settings, options)).listing().files
+        except RagAssetsError as error:
+            found.notes.append(f"the inbox of {corpus} was not compared: {error}")
+        else:
+            _compare_inbox(session, settings, corpus, files, found)
+
+
+def _compare_inbox(
+    session: Connection,
+    settings: Settings,
+    corpus: str,
+    files: Sequence[FoundFile],
+    found: Findings,
+) -> None:
+    known = {
+        *known_documents(session, corpus=corpus),
+        *withdrawn_documents(session, corpus=corpus),
+    }
     missing = tuple(
         file.path
         for file in files
@@ -91,7 +110,7 @@ def compare_files(session: Connection, settings: Settings, found: Findings) -> N
     if missing:
         found.differences.append(
             Difference(
-                "file_without_document", "documents", len(missing), keys=missing,
+                "file_without_document", corpus, len(missing), keys=missing,
                 examples=missing[:SHOWN],
             )
         )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, get_args
@@ -11,8 +10,8 @@ from typing import Annotated, get_args
 import typer
 
 from rag_assets.cli.commands import Commands
-from rag_assets.cli.opening import corpus_connection, open_corpus
-from rag_assets.cli.options import Limit
+from rag_assets.cli.opening import corpus_connection, existing, open_document_corpus
+from rag_assets.cli.options import DocumentCorpus, Limit, OfCorpus
 from rag_assets.cli.output import (
     Json,
     err,
@@ -26,6 +25,7 @@ from rag_assets.cli.output import (
     show_record,
     show_table,
 )
+from rag_assets.documents.corpora import registered
 from rag_assets.documents.inbox.adding import Adding, add_files
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.intake import take_in
@@ -34,9 +34,7 @@ from rag_assets.documents.sql.documents import (
     Document,
     State,
     dead_by_class,
-    find_documents,
     list_documents,
-    nearest_keys,
 )
 from rag_assets.documents.sql.documents import retry as retry_dead
 from rag_assets.documents.sql.lanes import pause_lane, resume_lane
@@ -45,7 +43,7 @@ from rag_assets.documents.sql.withdrawal import withdraw as withdraw_documents
 from rag_assets.errors import ConfigurationError
 from rag_assets.lanes import DOCUMENT_LANES, LANES, PRIORITY_NAMES, known_lane
 from rag_assets.operations.findings import span
-from rag_assets.postgres.database import Connection
+from rag_assets.vectors.sql.tables import DOCUMENTS
 from rag_assets.visible import count
 
 app = Commands(
@@ -65,6 +63,7 @@ def add(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace files of the same name in the inbox.")
     ] = False,
+    corpus: DocumentCorpus = DOCUMENTS,
     as_json: Json = False,
 ) -> None:
     """Copy documents into the inbox and put them into the queue.
@@ -77,10 +76,11 @@ def add(
     ```
     """
     with errors_as_sentences(as_json), progress_bar(quiet=as_json) as progress:
-        settings, database = open_corpus()
+        settings, database = open_document_corpus(corpus)
         adding = add_files(
-            database, open_inbox(settings), settings, paths, replace=replace, progress=progress
-        )
+            database, open_inbox(settings), settings, paths,
+            corpus=corpus, replace=replace, progress=progress,
+        )  # fmt: skip
     if as_json:
         show_json(adding)
     else:
@@ -108,6 +108,7 @@ def scan(
     force: Annotated[
         bool, typer.Option("--force", help="If the inbox is empty, withdraw every document.")
     ] = False,
+    corpus: DocumentCorpus = DOCUMENTS,
     as_json: Json = False,
 ) -> None:
     """Scan the inbox now, as the sensor does, for new, changed, renamed and removed files.
@@ -117,8 +118,8 @@ def scan(
     ```
     """
     with errors_as_sentences(as_json):
-        settings, database = open_corpus()
-        intake = take_in(database, open_inbox(settings), settings, force=force)
+        settings, database = open_document_corpus(corpus)
+        intake = take_in(database, open_inbox(settings), settings, corpus=corpus, force=force)
     if as_json:
         shown = dataclasses.asdict(intake)
         del shown["cursor"], shown["new_keys"]
@@ -133,6 +134,7 @@ def scan(
 def list_all(
     state: Annotated[str | None, typer.Option(help=f"One of {', '.join(STATES)}.")] = None,
     lane: LaneOption = None,
+    corpus: OfCorpus = None,
     limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
@@ -147,7 +149,10 @@ def list_all(
         wanted = _state(state)
         chosen = known_lane(lane, DOCUMENT_LANES) if lane is not None else None
         with corpus_connection() as (_, connection):
-            found = list_documents(connection, state=wanted, lane=chosen, limit=limit)
+            corpora = None if corpus is None else (registered(connection, corpus).corpus,)
+            found = list_documents(
+                connection, state=wanted, lane=chosen, limit=limit, corpora=corpora
+            )
     if as_json:
         show_json([_described(document) for document in found])
         return
@@ -334,20 +339,6 @@ def _state(name: str | None) -> State | None:
     if name is None or name in STATES:
         return name
     raise ConfigurationError(f"there is no state {name}: it is one of {', '.join(STATES)}")
-
-
-def existing(connection: Connection, keys: Sequence[str]) -> tuple[Document, ...]:
-    """The documents of these keys.
-
-    :raises ConfigurationError: one does not exist; the nearest are named.
-    """
-    found = find_documents(connection, keys)
-    for key in keys:
-        if key not in {document.key for document in found}:
-            near = ", ".join(nearest_keys(connection, key))
-            also = f"did you mean {near}?" if near else "`rag-assets documents list` lists them"
-            raise ConfigurationError(f"there is no document {key}: {also}")
-    return found
 
 
 def _show_count(documents: int, done: str, *, as_json: bool) -> None:

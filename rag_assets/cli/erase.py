@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from rag_assets.bible.versions import check_version_code
-from rag_assets.cli.documents import existing
-from rag_assets.cli.opening import open_corpus
+from rag_assets.cli.opening import existing, open_corpus
 from rag_assets.cli.options import Yes
 from rag_assets.cli.output import (
     Json,

@@ -14,17 +14,15 @@ from rag_assets.vectors.sql.tables import DOCUMENTS
 
 
 def junit_xml(evidence: Evidence, verdict: GateVerdict) -> str:
-    """One test suite per version, for the documents and per index; one test case per check.
+    """One test suite per version, document corpus and index; one test case per check.
 
     What is left out of the release is marked as skipped, with the reason.
     """
     cases = {INDEX: ["decision", *INDEX_CHECKS]}
     cases |= {version.code: list(QUALITY_CHECKS) for version in evidence.versions}
     if evidence.documents is not None:
-        cases |= {
-            DOCUMENTS: list(QUALITY_CHECKS),
-            DOCUMENTS_INDEX: ["decision", *CHUNK_INDEX_CHECKS],
-        }
+        cases |= {corpus: list(QUALITY_CHECKS) for corpus in evidence.documents.corpora}
+        cases[DOCUMENTS_INDEX] = ["decision", *CHUNK_INDEX_CHECKS]
     for reason in verdict.reasons:
         known = cases.setdefault(reason.subject, [])
         if reason.check not in known:

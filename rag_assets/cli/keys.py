@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -11,11 +12,16 @@ from rag_assets.cli.commands import Commands
 from rag_assets.cli.opening import corpus_connection
 from rag_assets.cli.options import within
 from rag_assets.cli.output import Json, err, errors_as_sentences, out, show_json, show_table
+from rag_assets.documents.sql.corpora import document_corpora
 from rag_assets.errors import ConfigurationError
 from rag_assets.retrieval.confinement import Confinement
-from rag_assets.vectors.sql.tables import CORPORA
 
 app = Commands(help="API keys: create, list, revoke.\n\n```\nrag-assets keys list\n```")
+
+
+Corpora = Annotated[
+    str | None, typer.Option(help="Confine it to these: bible, or document corpora.")
+]
 
 
 @app.command("create")
@@ -31,9 +37,7 @@ def create(
             help="Requests per minute. Default: RAG_API_REQUESTS_PER_MINUTE.",
         ),
     ] = None,
-    corpora: Annotated[
-        str | None, typer.Option(help="Confine it to bible or documents. Default: both.")
-    ] = None,
+    corpora: Corpora = None,
     versions: Annotated[
         str | None,
         typer.Option(
@@ -59,7 +63,8 @@ def create(
     with errors_as_sentences(as_json):
         if not name.strip():
             raise ConfigurationError("a key needs a name: that of the client that will use it")
-        confinement = _confinement(corpora, versions, languages)
+        chosen = _listed("--corpora", corpora)
+        confinement = _confinement(chosen, versions, languages)
         scopes = tuple(known for known in SCOPES if known in (scope or ["read"]))
         unknown = set(scope or []) - set(SCOPES)
         if unknown:
@@ -67,6 +72,7 @@ def create(
                 f"unknown scope {', '.join(sorted(unknown))}: the scopes are {', '.join(SCOPES)}"
             )
         with corpus_connection() as (settings, connection):
+            _check_corpora(chosen or (), ("bible", *document_corpora(connection)))
             key = create_key(
                 connection,
                 name,
@@ -81,16 +87,21 @@ def create(
     err.print("[dim]keep it now: it is stored as a hash and cannot be shown again[/dim]")
 
 
-def _confinement(corpora: str | None, versions: str | None, languages: str | None) -> Confinement:
+def _check_corpora(chosen: Sequence[str], known: Sequence[str]) -> None:
+    if unknown := set(chosen) - set(known):
+        raise ConfigurationError(
+            f"unknown corpus {', '.join(sorted(unknown))}: the corpora are {', '.join(known)}"
+        )
+
+
+def _confinement(
+    chosen: tuple[str, ...] | None, versions: str | None, languages: str | None
+) -> Confinement:
     """What the options confine a key to.
 
     :raises ConfigurationError: one of them is empty, unknown, or excludes another.
     """
-    chosen, patterns = _listed("--corpora", corpora), _listed("--versions", versions)
-    if unknown := set(chosen or ()) - set(CORPORA):
-        raise ConfigurationError(
-            f"unknown corpus {', '.join(sorted(unknown))}: the corpora are {' and '.join(CORPORA)}"
-        )
+    patterns = _listed("--versions", versions)
     if patterns and chosen and "bible" not in chosen:
         raise ConfigurationError("--versions are the Bible's: add bible to --corpora")
     for pattern in patterns or ():
@@ -105,9 +116,7 @@ def _confinement(corpora: str | None, versions: str | None, languages: str | Non
             raise ConfigurationError(
                 f"--languages: {tag} is no language: give the first part of a tag alone, such as pt"
             )
-    return Confinement(
-        tuple(one for one in CORPORA if one in chosen) if chosen else None, patterns, tags
-    )
+    return Confinement(tuple(sorted(set(chosen))) if chosen else None, patterns, tags)
 
 
 def _listed(option: str, given: str | None) -> tuple[str, ...] | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from rag_assets.documents.corpora import registered, settings_for
+from rag_assets.documents.sql.documents import Document, find_documents, nearest_keys
 from rag_assets.errors import ConfigurationError
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.postgres.migrations import open_migrated
@@ -71,3 +73,27 @@ def ui_address(settings: Settings) -> str | None:
         return (settings.rag_home / UI_ADDRESS).read_text("utf-8") or None
     except FileNotFoundError:
         return None
+
+
+def open_document_corpus(corpus: str) -> tuple[Settings, Database]:
+    """The settings as they apply to a document corpus, and the database.
+
+    :raises ConfigurationError: there is no such corpus.
+    """
+    settings, database = open_corpus()
+    with database.connect() as connection:
+        return settings_for(settings, registered(connection, corpus)), database
+
+
+def existing(connection: Connection, keys: Sequence[str]) -> tuple[Document, ...]:
+    """The documents of these keys.
+
+    :raises ConfigurationError: one does not exist; the nearest are named.
+    """
+    found = find_documents(connection, keys)
+    for key in keys:
+        if key not in {document.key for document in found}:
+            near = ", ".join(nearest_keys(connection, key))
+            also = f"did you mean {near}?" if near else "`rag-assets documents list` lists them"
+            raise ConfigurationError(f"there is no document {key}: {also}")
+    return found

@@ -8,7 +8,7 @@ from typing import Annotated, TypedDict
 import typer
 
 from rag_assets.errors import ConfigurationError
-from rag_assets.retrieval.request import MAX_TOP_K, Searched
+from rag_assets.retrieval.request import MAX_TOP_K
 from rag_assets.settings.model import bounds, load_settings
 
 
@@ -34,6 +34,20 @@ def version_codes(incomplete: str) -> list[str]:
     return []
 
 
+def corpus_names(incomplete: str) -> list[str]:
+    """What every installation has; the database is not asked."""
+    return [name for name in ("bible", "both", "documents") if name.startswith(incomplete)]
+
+
+InCorpus = Annotated[
+    str,
+    typer.Option(
+        help="bible, a document corpus such as documents, or both: everything.",
+        autocompletion=corpus_names,
+    ),
+]
+DocumentCorpus = Annotated[str, typer.Option("--corpus", help="The document corpus.")]
+OfCorpus = Annotated[str | None, typer.Option("--corpus", help="Only of this document corpus.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Limit = Annotated[int, typer.Option(**COUNT, help="Maximum number of documents.")]
 TopK = Annotated[int, typer.Option(min=1, max=MAX_TOP_K, help="Number of hits.")]
@@ -56,7 +70,6 @@ Collapse = Annotated[
 ]
 
 
-InCorpus = Annotated[Searched, typer.Option(help="The corpus to search.")]
 InLanguage = Annotated[
     str | None, typer.Option(help="Only versions and documents in this language.")
 ]

@@ -298,6 +298,7 @@ def _verdict(verdict: GateVerdict) -> dict[str, object]:
         "unchanged": verdict.unchanged,
         "versions": verdict.versions,
         "documents": verdict.documents,
+        "corpora": verdict.corpora,
         "left_out": verdict.left_out,
         "reasons": verdict.reasons,
         "content": verdict.content,
@@ -316,7 +317,7 @@ def _show_fixes(fixes: Sequence[FixGroup]) -> None:
 def _show_verdict(verdict: GateVerdict, fixes: Sequence[FixGroup]) -> None:
     if verdict.passed:
         same = ", which the active release already serves" if verdict.unchanged else ""
-        served = [*verdict.versions, *(["documents"] if verdict.documents else [])]
+        served = [*verdict.versions, *verdict.corpora]
         out.print(f"[bold green]pass[/bold green]: {', '.join(served)}{same}")
     else:
         reasons, actions = count(len(verdict.reasons), "reason"), count(len(fixes), "command")

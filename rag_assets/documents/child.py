@@ -9,7 +9,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from io import FileIO
 from typing import Any
 
@@ -29,7 +29,10 @@ def main() -> None:
 
     def answer(request: dict[str, Any], file: FileIO | None) -> Iterator[Any]:
         assert file is not None  # noqa: S101
-        return _answer(file, request["name"], request["sha256"], limits)
+        cut = {
+            name: request[name] for name in ("chunk_tokens", "overlap_tokens") if name in request
+        }
+        return _answer(file, request["name"], request["sha256"], replace(limits, **cut))
 
     count_tokens("ready")
     serve(answer, memory_bytes=limits.memory_bytes, seconds=limits.seconds)

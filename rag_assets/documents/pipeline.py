@@ -11,19 +11,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Concatenate, ParamSpec, TypeVar
 
 from rag_assets.documents.concurrency import Buffer, finished, in_thread, stoppable
+from rag_assets.documents.corpora import Sources
 from rag_assets.documents.publishing import Ended, JobLog, Publisher, concerns_all
 from rag_assets.documents.sandbox import Extractor
 from rag_assets.documents.sql import leases as document_leases
 from rag_assets.documents.sql import queue as document_queue
+from rag_assets.documents.sql.corpora import document_corpora
 from rag_assets.documents.sql.queue import Claimed
 from rag_assets.documents.stages import (
     Embedded,
     Failed,
-    Files,
     Prepared,
     Unchanged,
     embed,
@@ -177,7 +179,7 @@ class Pipeline:
         self,
         shared: SharedConnection,
         settings: Settings,
-        files: Files,
+        sources: Sources,
         order: Order,
         *,
         jobs: JobLog,
@@ -187,7 +189,7 @@ class Pipeline:
     ) -> None:
         self._call = shared
         self._settings = settings
-        self._files = files
+        self._sources = sources
         self._order = order
         self._purchasers = purchasers
         self._extractors = extractors
@@ -244,12 +246,13 @@ class Pipeline:
                 await self._to_publish.put(found)
 
     def _prepare(self, extractor: Extractor, claimed: Claimed) -> Prepared | Unchanged:
+        source = self._sources.of(claimed.corpus, partial(self._call, document_corpora))
         if not self._order.force:
             spaces = [purchaser.space for purchaser in self._purchasers]
-            stored = self._call(take_stored, claimed, spaces, self._settings)
+            stored = self._call(take_stored, claimed, spaces, source.settings)
             if stored is not None:
                 return stored
-        return read_file(self._files, extractor, claimed, self._settings)
+        return read_file(source.files, extractor, claimed, source.settings)
 
     async def _embed(self) -> None:
         while True:

@@ -17,10 +17,10 @@ from rag_assets.documents.model import Remark
 from rag_assets.documents.report import remarks_from
 from rag_assets.documents.sql import leases as document_leases
 from rag_assets.documents.sql import queue as document_queue
-from rag_assets.documents.sql.documents import Document, find_document
+from rag_assets.documents.sql.documents import Document, find_document, find_documents
 from rag_assets.documents.sql.publishing import Publication, publish
 from rag_assets.documents.sql.queue import Claimed
-from rag_assets.documents.stages import Embedded, Failed, Unchanged, chunking_of
+from rag_assets.documents.stages import Embedded, Failed, Unchanged
 from rag_assets.embedding.requests import Purchase
 from rag_assets.errors import (
     AuditError,
@@ -86,6 +86,7 @@ class DocumentOutcome:
     title: str | None = None
     characters: int | None = None
     remarks: tuple[Remark, ...] = ()
+    corpus: str = "documents"
 
 
 @dataclass
@@ -220,16 +221,17 @@ class Publisher:
         for wait_s in (*_RESTART_WAITS_S, None):
             try:
                 with database.connect(autocommit=True) as connection:
-                    keys = document_queue.give_back(
+                    documents = find_documents(connection, document_queue.give_back(
                         connection, self._run_id, error_class=name, error=message, after_s=after_s
-                    )
+                    ))  # fmt: skip
             except DatabaseUnavailableError:
                 if wait_s is None:
                     return
                 time.sleep(wait_s)
             else:
-                for key in keys:
-                    self._count_and_report(DocumentOutcome(key, "waiting", name, message))
+                for one in documents:
+                    outcome = DocumentOutcome(one.key, "waiting", name, message, corpus=one.corpus)
+                    self._count_and_report(outcome)
                 return
 
     def _count_and_report(self, outcome: DocumentOutcome) -> None:
@@ -249,8 +251,9 @@ class Publisher:
         if not held:
             return None
         return DocumentOutcome(
-            claimed.key, verdict.state, verdict.error_class, verdict.error, verdict.rejected
-        )
+            claimed.key, verdict.state, verdict.error_class, verdict.error, verdict.rejected,
+            corpus=claimed.corpus,
+        )  # fmt: skip
 
     def _mark_unchanged(self, unchanged: Unchanged) -> DocumentOutcome | None:
         claimed = unchanged.claimed
@@ -274,11 +277,12 @@ class Publisher:
                 path=claimed.path,
                 run_id=self._run_id,
                 content_hash=claimed.content_hash,
-                chunking=chunking_of(self._settings),
+                chunking=prepared.chunking,
                 document=document,
                 texts=prepared.texts,
                 cost_usd=ended.cost_usd,
                 seconds=prepared.seconds,
+                corpus=claimed.corpus,
             ),
             self._spaces,
         )
@@ -298,6 +302,7 @@ class Publisher:
             title=document.title,
             characters=document.characters,
             remarks=document.remarks,
+            corpus=claimed.corpus,
         )
 
 
@@ -319,6 +324,7 @@ def outcome_of(
         title=document.title,
         characters=document.characters,
         remarks=remarks_from(document.remarks),
+        corpus=document.corpus,
     )
 
 

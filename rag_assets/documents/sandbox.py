@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypedDict
 
 from rag_assets import errors
 from rag_assets.documents.formats.ocr import language_folder
@@ -43,6 +43,21 @@ _MODULE = "rag_assets.documents.child"
 _LEFT_OVER = 0.5  # share of the memory limit above which a child is replaced after a document
 
 
+class Cut(TypedDict):
+    """How a document is cut up, in tokens."""
+
+    chunk_tokens: int
+    overlap_tokens: int
+
+
+def cut_of(settings: Settings) -> Cut:
+    """As the settings say, which may be those of one corpus."""
+    return {
+        "chunk_tokens": settings.rag_max_chunk_size,
+        "overlap_tokens": settings.rag_chunk_overlap,
+    }
+
+
 def extraction_limits(settings: Settings) -> ExtractionLimits:
     """Return the limits from the settings."""
     memory_mb = settings.rag_document_memory_mb
@@ -51,8 +66,7 @@ def extraction_limits(settings: Settings) -> ExtractionLimits:
     return ExtractionLimits(
         seconds=settings.rag_document_timeout_s,
         memory_bytes=memory_mb * 1024 * 1024,
-        chunk_tokens=settings.rag_max_chunk_size,
-        overlap_tokens=settings.rag_chunk_overlap,
+        **cut_of(settings),
         max_chunks=settings.rag_document_max_chunks,
         ocr=settings.rag_documents_ocr,
     )
@@ -87,12 +101,15 @@ class Extractor:
     ) -> None:
         self.close()
 
-    def extract(self, file: BinaryIO, name: str, content_hash: bytes) -> ChunkedDocument:
+    def extract(
+        self, file: BinaryIO, name: str, content_hash: bytes, cut: Cut | None = None
+    ) -> ChunkedDocument:
         """Read a document.
 
         :param file: a local file, open at its beginning, whose descriptor is passed to the child.
         :param name: its path below the inbox.
         :param content_hash: the expected SHA-256, 32 bytes.
+        :param cut: how to cut it up, if not as the limits say.
         :raises InboxUnavailableError: the hash differs: the file has changed.
         :raises DocumentTooLargeError: it reached a limit; names the limit and its setting.
         :raises DocumentError: it cannot be read; the subclass tells why.
@@ -101,7 +118,9 @@ class Extractor:
         """
         with self._reading:
             try:
-                return self._read_twice(file, name, content_hash)
+                return self._read_twice(
+                    file, {"name": name, "sha256": content_hash.hex(), **(cut or {})}
+                )
             except ChildError as error:
                 raise _explained(error, name) from None
 
@@ -118,17 +137,17 @@ class Extractor:
         with self._reading:
             self._replace()
 
-    def _read_twice(self, file: BinaryIO, name: str, content_hash: bytes) -> ChunkedDocument:
+    def _read_twice(self, file: BinaryIO, request: Mapping[str, Any]) -> ChunkedDocument:
         try:
-            return self._read(file, name, content_hash)
+            return self._read(file, request)
         except CrashedError:  # perhaps caused by an earlier document: retry in a new child
             os.lseek(file.fileno(), 0, os.SEEK_SET)
-        return self._read(file, name, content_hash)
+        return self._read(file, request)
 
-    def _read(self, file: BinaryIO, name: str, content_hash: bytes) -> ChunkedDocument:
-        child = self._ready(name)
+    def _read(self, file: BinaryIO, request: Mapping[str, Any]) -> ChunkedDocument:
+        child = self._ready(request["name"])
         try:
-            return _ask(child, file, name, content_hash, self._limits)
+            return _ask(child, file, request, self._limits)
         except (DocumentError, InboxUnavailableError):
             raise
         except BaseException:
@@ -168,20 +187,19 @@ def _start_child(limits: ExtractionLimits) -> ChildProcess:
 
 
 def _ask(
-    child: ChildProcess, file: BinaryIO, name: str, content_hash: bytes, limits: ExtractionLimits
+    child: ChildProcess, file: BinaryIO, request: Mapping[str, Any], limits: ExtractionLimits
 ) -> ChunkedDocument:
     """Send a document to the child, and parse the answer.
 
     :raises InboxUnavailableError, DocumentError: its hash differs, or it cannot be read.
     :raises ChildError: there was no answer, or an invalid one.
     """
-    request = {"name": name, "sha256": content_hash.hex()}
     lines = child.ask(request, file, seconds=limits.seconds)
     try:
         answer: dict[str, Any] = json.loads(next(lines))
         if "chunks" in answer:
             return _document(answer, lines)
-        refusal = _refusal(answer, name, child)
+        refusal = _refusal(answer, request["name"], child)
     except (ValueError, TypeError, KeyError) as error:  # the document may have taken over the child
         raise CrashedError("with an invalid answer") from error
     raise refusal

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO, Protocol
 
 from rag_assets.documents.model import READER, Chunk, ChunkedDocument, in_context
-from rag_assets.documents.sandbox import Extractor
+from rag_assets.documents.sandbox import Extractor, cut_of
 from rag_assets.documents.sql.documents import lacks_vectors, stored_document
 from rag_assets.documents.sql.queue import Claimed
 from rag_assets.embedding.batching import Text, estimate_tokens, text_hash
@@ -38,12 +38,14 @@ class Prepared:
 
     :param texts: of its chunks as they are embedded, with their hashes.
     :param seconds: wall time by stage.
+    :param chunking: how it was cut up, as :func:`chunking_of` says.
     """
 
     claimed: Claimed
     document: ChunkedDocument
     texts: tuple[Text, ...]
     seconds: Mapping[str, float]
+    chunking: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def read_file(files: Files, extractor: Extractor, claimed: Claimed, settings: Se
     started = time.monotonic()
     with files.fetch(claimed.path) as file:
         fetched_s = time.monotonic() - started
-        document = extractor.extract(file, claimed.path, claimed.content_hash)
+        document = extractor.extract(file, claimed.path, claimed.content_hash, cut_of(settings))
     return prepared(claimed, document, {"fetch": fetched_s, **document.seconds}, settings)
 
 
@@ -110,7 +112,11 @@ def prepared(
         for chunk in document.chunks
     )
     return Prepared(
-        claimed, document, tuple(Text(text_hash(text), text) for text in texts), seconds
+        claimed,
+        document,
+        tuple(Text(text_hash(text), text) for text in texts),
+        seconds,
+        chunking_of(settings),
     )
 
 

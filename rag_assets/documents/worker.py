@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Any
 
 from rag_assets.documents.concurrency import in_thread
+from rag_assets.documents.corpora import Sources
 from rag_assets.documents.pipeline import Order, Pipeline, SharedConnection
 from rag_assets.documents.publishing import (
     DocumentOutcome,
@@ -63,6 +64,7 @@ def process_documents(
 
     Several runs may work on one lane concurrently: a document is claimed by one of them only.
 
+    :param inbox: that of the corpus ``documents``; those of the others are opened when needed.
     :param lane: ``None`` for any; ignored for selected documents.
     :param keys: process these documents, whatever their lane and state: documents that are up to
         date end as ``unchanged``, and dead letters are retried.
@@ -227,7 +229,7 @@ async def _work(
                     for _ in range(readers)
                 ]
                 await Pipeline(
-                    shared, settings, inbox, order,
+                    shared, settings, Sources(settings, inbox), order,
                     jobs=jobs, purchasers=purchasers, extractors=extractors, publisher=publisher,
                 ).run()  # fmt: skip
                 await in_thread(shared, drop_all_dead_claims)

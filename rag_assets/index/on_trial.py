@@ -15,6 +15,7 @@ from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.plan import Target, codes_of
 from rag_assets.retrieval.released import Served, ServedDocuments, served_on_trial
 from rag_assets.retrieval.servable import servable_scopes
+from rag_assets.retrieval.sql.chunks import chunks_by_corpus
 from rag_assets.retrieval.sql.full_text import collect_statistics, drop_statistics
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.served import ReleasedText
@@ -77,7 +78,9 @@ def on_trial(
             if corpus == "bible":
                 served = replace(served, text=text)
             else:
-                served = replace(served, documents=ServedDocuments(one.target, None, text))
+                counts = chunks_by_corpus(connection)
+                documents = ServedDocuments(one.target, None, counts, text=text)
+                served = replace(served, documents=documents)
         yield served
     finally:
         drop_statistics(connection, counted)

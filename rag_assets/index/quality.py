@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rag_assets.bible.sql.verses import verse_ids
+from rag_assets.documents.sql.corpora import document_corpora
 from rag_assets.errors import RequestError
 from rag_assets.index.on_trial import candidates, on_trial
 from rag_assets.postgres.database import Connection, Database
@@ -58,14 +60,18 @@ def measure_quality(
 ) -> Quality | None:
     """Ask the golden queries of the next release, and record the figures for the gate.
 
-    :returns: ``None`` if RAG_GOLDEN_QUERIES names no file, or nothing is decided on.
+    :returns: ``None`` if neither RAG_GOLDEN_QUERIES nor a corpus names a file, or nothing is
+        decided on.
     :raises RagAssetsError: the file is wrong, or the queries cannot be embedded.
     """
-    if settings.rag_golden_queries is None:
-        return None
-    queries = read_golden_queries(settings.rag_golden_queries)
+    queries: tuple[GoldenQuery, ...] = ()
+    if settings.rag_golden_queries is not None:
+        queries = read_golden_queries(settings.rag_golden_queries)
     with database.connect(autocommit=True) as connection:
         prepare_connection(connection)
+        queries += _of_corpora(connection)
+        if not queries:
+            return None
         found = candidates(connection, settings)
         if not found:
             return None
@@ -84,6 +90,16 @@ def measure_quality(
             run_id=run_id,
         )
     return quality
+
+
+def _of_corpora(connection: Connection) -> tuple[GoldenQuery, ...]:
+    """The golden queries of each document corpus that has some, confined to it."""
+    return tuple(
+        replace(query, corpus=corpus)
+        for corpus, options in document_corpora(connection).items()
+        if options.golden_file is not None
+        for query in read_golden_queries(Path(options.golden_file))
+    )
 
 
 def _measured(
@@ -137,7 +153,7 @@ def _can_be_asked(connection: Connection, served: Served, query: GoldenQuery) ->
     try:
         sides_of(connection, request, served)
     except RequestError as error:
-        if error.kind in ("unknown-language", "no-verses"):
+        if error.kind in ("unknown-language", "no-verses", "unknown-corpus", "no-documents"):
             return False
         raise
     if not query.expected:

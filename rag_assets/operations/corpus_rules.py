@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from rag_assets.documents.corpora import asset_name
 from rag_assets.embedding.sql.batches import StoredBatch
 from rag_assets.operations.findings import Finding, View, rule, span
 from rag_assets.operations.job_failures import RETRY_CHANCE, split_explained
 from rag_assets.operations.snapshot import Snapshot
 from rag_assets.postgres import pgvector_faults
 from rag_assets.retrieval.sql.live_recall import ENOUGH, WINDOW_H
-from rag_assets.vectors.sql.tables import DOCUMENTS
 from rag_assets.visible import count
 
 
@@ -274,8 +274,9 @@ def provenance_unknown(view: View) -> Iterator[Finding]:
             "provenance",
             "problem",
             f"{subject}: {count(number, 'vector')} not written by an embedding run",
-            "materialize document_embeddings of the documents that `rag-assets release gate` names"
-            if subject == DOCUMENTS
+            f"materialize {asset_name(subject, 'embeddings')} of the documents that "
+            "`rag-assets release gate` names"
+            if subject.islower()  # a document corpus: versions' codes are capitals
             else f"`rag-assets bible embed {subject}`",
             view.snapshot.now,
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rag_assets.bible.versions import list_version_folders
+from rag_assets.documents.corpora import registered, settings_for
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.sql.documents import find_documents
 from rag_assets.errors import ConfigurationError
@@ -86,7 +87,7 @@ def plan_document(connection: Connection, settings: Settings, key: str) -> Plan:
     (document,) = find_documents(connection, [key])
     if document.state == "running":
         raise ConfigurationError(f"{key} is being processed: repeat this when the run has ended")
-    inbox = open_inbox(settings)
+    inbox = open_inbox(settings_for(settings, registered(connection, document.corpus)))
     there = inbox.find(document.path) is not None
     return Plan(
         erasing.erasable_document(connection, key),

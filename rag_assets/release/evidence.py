@@ -10,6 +10,7 @@ from rag_assets.bible.quality import version_faults
 from rag_assets.bible.sql.embeddings import unverified_sample
 from rag_assets.bible.sql.verses import StoredVersion, stored_versions
 from rag_assets.documents.quality import documents_faults
+from rag_assets.documents.sql.corpora import document_corpora
 from rag_assets.documents.sql.quality import unverified_by_document
 from rag_assets.index.measuring import target_of
 from rag_assets.index.sql import generations
@@ -24,7 +25,6 @@ from rag_assets.vectors.sql.indexes import Probes
 from rag_assets.vectors.sql.served import Release, active_release
 from rag_assets.vectors.sql.spaces import ROLES, Role, Space, find_space
 from rag_assets.vectors.sql.tables import (
-    DOCUMENTS,
     VectorTable,
     bible_table,
     documents_table,
@@ -48,7 +48,7 @@ class Unverified:
 
 @dataclass(frozen=True)
 class SpaceEvidence:
-    """The vectors of one version, or of all documents, in one space.
+    """The vectors of one version, or of one document corpus, in one space.
 
     :param revision: current revision of the data; ``None`` if nothing was ever written.
     :param results: the last result of each check.
@@ -114,12 +114,13 @@ class IndexEvidence:
 
 @dataclass(frozen=True)
 class DocumentsEvidence:
-    """All documents together, which are released like one version.
+    """The document corpora, each of which is released like one version, and their one index.
 
+    :param corpora: their vectors by role.
     :param tables: their tables in the spaces of the current settings, by role.
     """
 
-    spaces: Mapping[Role, SpaceEvidence]
+    corpora: Mapping[str, Mapping[Role, SpaceEvidence]]
     tables: Mapping[Role, VectorTable]
     index: IndexEvidence
 
@@ -146,7 +147,7 @@ class Evidence:
         """Count vectors that no embedding run wrote, in all spaces, by version or documents."""
         spaces = {version.code: version.spaces for version in self.versions}
         if self.documents is not None:
-            spaces[DOCUMENTS] = self.documents.spaces
+            spaces |= self.documents.corpora
         rows = {
             name: sum(space.unverified.rows for space in found.values())
             for name, found in spaces.items()
@@ -246,38 +247,42 @@ def _documents(
     served = active is not None and active.space("documents", "small") is not None
     if small is None or not (served or has_rows(connection, small)):
         return None
-    spaces = {}
+    corpora: dict[str, dict[Role, SpaceEvidence]] = {
+        corpus: {} for corpus in document_corpora(connection)
+    }
     for role, table in tables.items():
         results = check_results(connection, table)
-        spaces[role] = SpaceEvidence(
-            rows=rows_by_scope(connection, table).get(DOCUMENTS, 0),
-            revision=scope_revisions(connection, table).get(DOCUMENTS),
-            results={r.check: r for r in results if r.subject == DOCUMENTS},
-        )
-        spaces[role] = _documents_now(connection, table, spaces[role])
+        rows, revisions = rows_by_scope(connection, table), scope_revisions(connection, table)
+        for corpus, spaces in corpora.items():
+            known = SpaceEvidence(
+                rows=rows.get(corpus, 0),
+                revision=revisions.get(corpus),
+                results={r.check: r for r in results if r.subject == corpus},
+            )
+            spaces[role] = _documents_now(connection, table, corpus, known)
     index = _index(connection, settings, small)
     at_build = index.generation.changed_at_build if index.generation else None
     changed = revision(connection, small).rows_changed
     drift = Drift(
-        rows=spaces["small"].rows,
+        rows=sum(spaces["small"].rows for spaces in corpora.values()),
         changed=0 if at_build is None else changed - at_build,
         share=settings.rag_index_rebuild_share,
         min_rows=settings.rag_index_min_rows,
     )
-    return DocumentsEvidence(spaces, tables, replace(index, drift=drift))
+    return DocumentsEvidence(corpora, tables, replace(index, drift=drift))
 
 
 def _documents_now(
-    connection: Connection, table: VectorTable, known: SpaceEvidence
+    connection: Connection, table: VectorTable, corpus: str, known: SpaceEvidence
 ) -> SpaceEvidence:
     """Add what is missing or unverified now: no check has seen the documents' latest changes."""
     if not known.rows:
         return known
-    marked = unverified_by_document(connection, table)
+    marked = unverified_by_document(connection, table, corpus)
     return replace(
         known,
         unverified=Unverified(sum(marked.values()), tuple(marked)[:_EXAMPLES]),
-        faults=documents_faults(connection, table),
+        faults=documents_faults(connection, table, corpus),
     )
 
 

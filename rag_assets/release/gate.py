@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
 from rag_assets.release.documents_gate import documents_spaces, judge_documents
@@ -28,11 +28,11 @@ class GateVerdict:
     """The gate's verdict; it passes if there are no reasons against the release.
 
     :param versions: the versions to serve.
-    :param left_out: the others, each with the reason: policy, not embedded yet, or failing. The
-        documents are listed among them as ``documents``.
+    :param left_out: the others, and document corpora by name, each with the reason: policy, not
+        embedded yet, or failing.
     :param content: what distinguishes this release from another; see :func:`_content`.
     :param unchanged: the active release already serves exactly this.
-    :param documents: whether to serve the documents.
+    :param corpora: the document corpora to serve.
     """
 
     reasons: tuple[Reason, ...]
@@ -41,7 +41,12 @@ class GateVerdict:
     spaces: tuple[ReleasedSpace, ...]
     content: Mapping[str, object]
     unchanged: bool
-    documents: bool = False
+    corpora: tuple[str, ...] = ()
+
+    @property
+    def documents(self) -> bool:
+        """Whether to serve documents."""
+        return bool(self.corpora)
 
     @property
     def passed(self) -> bool:
@@ -74,7 +79,7 @@ def judge_release(
     )
     reasons += quality_reasons(judged, quality_floor, evidence.at, max_age)
     serve: list[VersionEvidence] = []
-    left_out = {DOCUMENTS: documents.left_out} if documents.left_out else {}
+    left_out = dict(documents.left_out)
     for version in evidence.versions:
         absent = version.withheld or _not_ready(version, evidence)
         if absent:
@@ -93,8 +98,8 @@ def judge_release(
         )
     spaces = () if of_documents_only else _spaces(evidence, serve)
     if documents.serve and evidence.documents is not None:
-        spaces += documents_spaces(evidence.documents)
-    content = _content(evidence, serve, spaces)
+        spaces += documents_spaces(evidence.documents, documents.serve)
+    content = _content(evidence, serve, spaces, documents.serve)
     reasons += _lost_roles(evidence, spaces)
     unchanged = evidence.active is not None and evidence.active.manifest["content"] == content
     if evidence.rolled_back is not None and not (unchanged or after_rollback):
@@ -106,7 +111,7 @@ def judge_release(
         spaces=spaces,
         content=content,
         unchanged=unchanged,
-        documents=documents.serve,
+        corpora=documents.serve,
     )
 
 
@@ -137,12 +142,13 @@ def _lost_roles(evidence: Evidence, spaces: Sequence[ReleasedSpace]) -> Iterator
     kept = {(space.corpus, space.role) for space in spaces}
     lost = {(space.corpus, space.role) for space in evidence.active.spaces} - kept
     if ("documents", "large") in lost and ("documents", "small") in kept:
-        yield missing_reason(
+        reason = missing_reason(
             DOCUMENTS,
             "large_vectors",
             "the active release re-ranks documents by large vectors, and not all documents have "
             "them: set RAG_DOCUMENTS_LARGE=true first",
         )
+        yield replace(reason, of_documents=True)
     if ("bible", "large") in lost and ("bible", "small") in kept:
         for version in evidence.versions:
             if not version.withheld and not _rows(version, "large"):
@@ -213,7 +219,10 @@ def _spaces(evidence: Evidence, serve: list[VersionEvidence]) -> tuple[ReleasedS
 
 
 def _content(
-    evidence: Evidence, serve: list[VersionEvidence], spaces: tuple[ReleasedSpace, ...]
+    evidence: Evidence,
+    serve: list[VersionEvidence],
+    spaces: tuple[ReleasedSpace, ...],
+    corpora: tuple[str, ...],
 ) -> dict[str, object]:
     """Spaces, indexes, probes, and each version with its rows and the revision of its data.
 
@@ -228,4 +237,6 @@ def _content(
             }
             for version in serve
         },
+        # Left out where it says nothing, so that earlier releases serve the same as new ones.
+        **({} if corpora in ((), (DOCUMENTS,)) else {"corpora": list(corpora)}),
     }

@@ -26,13 +26,16 @@ RELEASE = "release"
 class Reason:
     """One reason against the release.
 
-    :param subject: a version's code, ``documents``, ``index``, ``documents' index``, ``release``.
+    :param subject: a version's code, a document corpus, ``index``, ``documents' index``,
+        ``release``.
+    :param of_documents: whether the subject is a document corpus.
     """
 
     subject: str
     check: str
     kind: Kind
     sentence: str
+    of_documents: bool = False
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.check}: {self.sentence}"

@@ -9,17 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rag_assets.documents.corpora import asset_name
 from rag_assets.index.indexed_tables import ASSETS
 from rag_assets.index.quality import QUALITY_CHECK
 from rag_assets.release.reasons import DOCUMENTS_INDEX, INDEX, RELEASE, Reason
-from rag_assets.vectors.sql.tables import DOCUMENTS
 
 Act = Literal["index", "documents_index", "embed", "process", "quality", "confirm", "add"]
 _VERSIONS = 5
 _COMMANDS: Mapping[Act, str] = {
     "index": "`rag-assets index build`",
     "documents_index": "`rag-assets index build --corpus documents`",
-    "process": "materialize document_embeddings of these documents",
     "quality": "materialize retrieval_quality",
     "confirm": "`rag-assets release activate --after-rollback`",
     "add": "`rag-assets bible embed` with the code of a version (`rag-assets bible list`)",
@@ -125,7 +124,7 @@ def _act(reason: Reason) -> Act:
             return "index"
         case subject if subject == DOCUMENTS_INDEX:
             return "documents_index"
-        case subject if subject == DOCUMENTS:
+        case _ if reason.of_documents:
             current = reason.kind == "failed" or reason.check == "large_vectors"
             return "process" if current else "documents_index"
         case subject if subject == RELEASE:
@@ -147,6 +146,9 @@ def _group(act: Act, reasons: Sequence[Reason], automation: Automation) -> FixGr
 
 
 def _command(act: Act, subjects: Sequence[str]) -> str:
+    if act == "process":
+        assets = " and ".join(asset_name(corpus, "embeddings") for corpus in subjects)
+        return f"materialize {assets} of these documents"
     if act != "embed":
         return _COMMANDS[act]
     more = " …" if len(subjects) > _VERSIONS else ""

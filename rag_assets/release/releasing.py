@@ -250,11 +250,15 @@ def _manifest(evidence: Evidence, verdict: GateVerdict, settings: Settings) -> d
     documents = evidence.documents
     shown: dict[str, object] = {}
     if documents is not None:
-        rows = {role: space.rows for role, space in documents.spaces.items()}
+        rows = {
+            corpus: {role: space.rows for role, space in spaces.items()}
+            for corpus, spaces in documents.corpora.items()
+        }
         shown["documents"] = {"rows": rows, "index": _index_facts(documents.index)}
         results += [
             _result_facts(result)
-            for space in documents.spaces.values()
+            for spaces in documents.corpora.values()
+            for space in spaces.values()
             for result in space.results.values()
         ]
     return {

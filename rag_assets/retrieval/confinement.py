@@ -1,7 +1,7 @@
 """What a client may read: corpora, Bible versions and languages. Licences differ.
 
 :func:`rag_assets.retrieval.sides.sides_of` applies it to every search, whatever its plan. Lists of
-documents take the languages.
+documents take the languages and the document corpora.
 """
 
 from __future__ import annotations
@@ -10,27 +10,34 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from rag_assets.errors import RequestError
-from rag_assets.vectors.sql.tables import Corpus
 
 
 @dataclass(frozen=True)
 class Confinement:
     """``None`` for no restriction.
 
+    :param corpora: ``bible``, and document corpora by name.
     :param versions: patterns of version codes, such as ``PT_*``. Without ``corpora`` they select
         the Bible, as the filter of a request does.
     :param languages: primary subtags of language tags, such as ``pt``.
     """
 
-    corpora: tuple[Corpus, ...] | None = None
+    corpora: tuple[str, ...] | None = None
     versions: tuple[str, ...] | None = None
     languages: tuple[str, ...] | None = None
 
-    def allows_corpus(self, corpus: Corpus) -> bool:
-        """Whether the corpus may be read."""
+    def allows_corpus(self, corpus: str) -> bool:
+        """Whether the Bible, or the document corpus with this name, may be read."""
         if self.corpora is None:
             return self.versions is None or corpus == "bible"
         return corpus in self.corpora
+
+    @property
+    def document_corpora(self) -> tuple[str, ...] | None:
+        """The document corpora that may be read; ``None`` for all of them."""
+        if self.corpora is None:
+            return None if self.versions is None else ()
+        return tuple(corpus for corpus in self.corpora if corpus != "bible")
 
     def allows_language(self, tag: str) -> bool:
         """Whether texts in the language of this tag may be read."""

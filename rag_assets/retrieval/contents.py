@@ -109,10 +109,12 @@ def _documents(
     """Documents by language, and one more than ``limit`` of them."""
     if side is None:
         return (), ()
-    languages = side.filter.scopes
+    languages, corpora = side.filter.scopes, side.filter.corpora
     return (
-        documents_by_language(connection, languages, timeout_ms=timeout_ms),
-        documents_after(connection, after, limit + 1, languages, timeout_ms=timeout_ms),
+        documents_by_language(connection, languages, corpora=corpora, timeout_ms=timeout_ms),
+        documents_after(
+            connection, after, limit + 1, languages, corpora=corpora, timeout_ms=timeout_ms
+        ),
     )
 
 

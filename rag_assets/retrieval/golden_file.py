@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rag_assets.bible.books import is_usfm_code
 from rag_assets.errors import ConfigurationError
-from rag_assets.retrieval.request import Searched, SearchRequest
+from rag_assets.retrieval.request import SearchRequest
 
 MAX_QUERIES = 2048
 _VERSE = re.compile(r"([1-4A-Z]{3}) (\d+):(\d+)")
@@ -26,12 +26,14 @@ class GoldenQuery:
     :param language: the only language to search; ``None`` for no filter.
     :param expected: one of these must be among the first ten hits; empty for no expectation.
     :param not_first: none of these may be the first hit.
+    :param corpus: the document corpus that is searched; ``None``: by what is expected.
     """
 
     language: str | None
     text: str
     expected: tuple[str, ...]
     not_first: tuple[str, ...] = ()
+    corpus: str | None = None
 
     @property
     def verses(self) -> tuple[tuple[str, int, int], ...]:
@@ -52,7 +54,7 @@ class GoldenQuery:
 
     def asked(self, request: SearchRequest) -> SearchRequest:
         """The request with this query: among documents, too, if it names one."""
-        corpus: Searched = "both" if self.names_documents else "bible"
+        corpus = self.corpus or ("both" if self.names_documents else "bible")
         return replace(request, text=self.text, language=self.language, corpus=corpus)
 
 

@@ -10,7 +10,7 @@ from rag_assets.retrieval.rendering import Element
 from rag_assets.retrieval.snippets import Part
 from rag_assets.retrieval.sql.chunks import FoundChunk
 from rag_assets.retrieval.sql.verses import FoundVerse
-from rag_assets.vectors.sql.tables import Corpus
+from rag_assets.vectors.sql.tables import DOCUMENTS, Corpus
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class DocumentPlace:
     :param page: the page that the passage begins on, from 1; ``None`` without pages.
     :param heading: headings above it, outermost first.
     :param position: position of the passage in its document, from 1.
+    :param corpus: the document corpus.
     :param before: texts of the passages before it, if requested; ``after``: of those after it.
     """
 
@@ -30,6 +31,7 @@ class DocumentPlace:
     position: int
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    corpus: str = DOCUMENTS
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Hit:
 
     :param usfm: the reference for programs; empty for a document, like ``version``.
     :param score: cosine similarity, from -1 to 1, in the space that ranked the hits.
+    :param corpus: ``documents`` for a document of any corpus.
     :param source: the search that found it: vector, text, or both.
     :param also: the other versions in which the verse was found, if hits are collapsed.
     :param document: ``None`` for a verse.
@@ -99,7 +102,12 @@ def chunk_hit(rank: int, chunk: FoundChunk, *, score: float, source: str) -> Hit
         also=(),
         corpus="documents",
         document=DocumentPlace(
-            chunk.document_key, chunk.title, chunk.page, tuple(chunk.heading), chunk.position
+            chunk.document_key,
+            chunk.title,
+            chunk.page,
+            tuple(chunk.heading),
+            chunk.position,
+            corpus=chunk.corpus,
         ),
     )
 

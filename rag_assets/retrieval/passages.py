@@ -166,7 +166,7 @@ def fetch_passages(
     :param position: of the passage; ``None`` for passages from ``first`` on, at most ``limit``.
     :raises RequestError: the document may not be read, or does not have the passage.
     """
-    only = replace(request, corpus="documents", context=0)
+    only = replace(request, corpus="both", context=0)
     (side,) = sides_of(connection, only, served, timeout_ms=timeout_ms)
     (document_id,) = side.filter.documents or ()
     if position is not None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rag_assets.bible.sql.verses import rows_by_book, version_languages
+from rag_assets.documents.sql.corpora import document_corpora
 from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.plan import Target, codes_of
 from rag_assets.retrieval.servable import may_be_served
-from rag_assets.retrieval.sql.chunks import chunks_by_language
+from rag_assets.retrieval.sql.chunks import chunks_by_corpus
 from rag_assets.retrieval.unreleased import nothing_released
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.indexes import built_as, live_indexes
@@ -24,21 +26,43 @@ from rag_assets.vectors.sql.served import (
     released_texts,
 )
 from rag_assets.vectors.sql.spaces import Space, space_by_id
-from rag_assets.vectors.sql.tables import Corpus, VectorTable, bible_table, documents_table
+from rag_assets.vectors.sql.tables import (
+    DOCUMENTS,
+    Corpus,
+    VectorTable,
+    bible_table,
+    documents_table,
+)
 
 
 @dataclass(frozen=True)
 class ServedDocuments:
-    """The documents of a release: all that have vectors, including those added since.
+    """The documents of a release: all of its corpora that have vectors, those added since, too.
 
     :param target: the small space, its index, and the approximate number of chunks per language.
+    :param corpora: the corpora that are released, with their chunks by language.
+    :param complete: whether there are no others, so that no filter keeps theirs out.
     :param large: the table to re-rank with; ``None`` if the release has no large vectors.
     :param text: how words are searched.
     """
 
     target: Target
     large: VectorTable | None
+    corpora: Mapping[str, Mapping[str, int]]
+    complete: bool = True
     text: ReleasedText = NO_TEXT
+
+    def in_languages(self, corpora: Sequence[str]) -> dict[str, int]:
+        """Approximate number of chunks of these corpora by language."""
+        return by_language({corpus: self.corpora[corpus] for corpus in corpora})
+
+
+def by_language(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Chunks by language, from those by corpus and language."""
+    found: Counter[str] = Counter()
+    for one in counts.values():
+        found.update(one)
+    return dict(sorted(found.items()))
 
 
 @dataclass(frozen=True)
@@ -110,9 +134,12 @@ def recounted(connection: Connection, served: Served) -> Served:
     """A copy with the documents' chunks counted again."""
     if served.documents is None:
         return served
-    target = replace(served.documents.target, scopes=chunks_by_language(connection))
+    counts = chunks_by_corpus(connection)
+    corpora = {corpus: counts.get(corpus, {}) for corpus in served.documents.corpora}
+    target = replace(served.documents.target, scopes=by_language(corpora))
     text = _text(connection, served.release_id, "documents")
-    return replace(served, documents=replace(served.documents, target=target, text=text))
+    documents = replace(served.documents, target=target, corpora=corpora, text=text)
+    return replace(served, documents=documents)
 
 
 def warm(connection: Connection, served: Served) -> None:
@@ -136,7 +163,7 @@ def served_on_trial(connection: Connection, target: Target) -> Served:
     table = bible_table(target.table.space)
     nothing = Target(table, {}, None, table.space.spec.precision, None)
     served = _served(connection, nothing, release_id=0, large=None, withheld=frozenset())
-    return replace(served, documents=ServedDocuments(target, None))
+    return replace(served, documents=ServedDocuments(target, None, {DOCUMENTS: target.scopes}))
 
 
 def _served_documents(connection: Connection, release: Release) -> ServedDocuments | None:
@@ -144,10 +171,14 @@ def _served_documents(connection: Connection, release: Release) -> ServedDocumen
     if small is None:
         return None
     table = documents_table(space_by_id(connection, small.space_id, "small"))
+    counts = chunks_by_corpus(connection)
+    corpora = {corpus: counts.get(corpus, {}) for corpus in release.corpora}
     return ServedDocuments(
-        _target(connection, table, chunks_by_language(connection), small),
+        _target(connection, table, by_language(corpora), small),
         documents_table(space_by_id(connection, large.space_id, "large")) if large else None,
-        _text(connection, release.release_id, "documents"),
+        corpora,
+        complete=document_corpora(connection).keys() <= corpora.keys(),
+        text=_text(connection, release.release_id, "documents"),
     )
 
 

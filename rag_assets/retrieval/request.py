@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from rag_assets.bible.books import SCRIPTURE, Language, book_code, display_name
 from rag_assets.errors import RequestError
@@ -19,7 +18,7 @@ MAX_TOP_K = 100
 MAX_CONTEXT = 10
 MAX_TEXT_DEPTH = 1000
 
-Searched = Literal["bible", "documents", "both"]
+CORPUS_NAME = r"^[a-z][a-z0-9_]{0,39}$"
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,8 @@ class SearchRequest:
     """How to search; ``None`` means no restriction.
 
     :param text: the query's words, for full text search.
-    :param corpus: what to search. With ``both``, a filter that applies to one corpus selects it.
+    :param corpus: what to search: ``bible``, a document corpus by its name, or ``both``, the Bible
+        and every document corpus, of which a filter that applies to one kind selects that kind.
     :param language: only versions, or documents, in this language; only a tag's first part counts.
     :param books: USFM codes or names, in English or Portuguese.
     :param chapters: first and last.
@@ -59,13 +59,18 @@ class SearchRequest:
     text_weight: float | None = None
     text_depth: int | None = None
     collapse: bool = False
-    corpus: Searched = "bible"
+    corpus: str = "bible"
     documents: tuple[str, ...] | None = None
     context: int = 0
     snippets: Snippets = "none"
     elements: bool = False
     cross_encoder: bool = False
     confinement: Confinement = EVERYTHING
+
+    @property
+    def of_documents(self) -> bool:
+        """Whether it names a document corpus."""
+        return self.corpus not in ("bible", "both")
 
     @property
     def embedded_text(self) -> str:
@@ -81,15 +86,30 @@ def corpora(request: SearchRequest, served: Served) -> tuple[Corpus, ...]:
         client may not read what it selects.
     """
     selected, may = _selected(request, served), request.confinement
-    found = tuple(corpus for corpus in selected if may.allows_corpus(corpus))
+    found = tuple(
+        corpus
+        for corpus in selected
+        if (may.allows_corpus(corpus) if corpus == "bible" else document_corpora(request, served))
+    )
     if not found:
-        raise may.refusal("corpus", f"the request searches {' and '.join(selected)}")
+        named = (request.corpus,) if request.of_documents else selected
+        raise may.refusal("corpus", f"the request searches {' and '.join(named)}")
     if request.language is not None and not may.allows_language(request.language):
         raise may.refusal("language", f"language {request.language} may not be read")
     if len(found) > 1 and request.rerank and (served.large is None) != _lacks_large(served):
         # Distances in two spaces cannot rank rows of both: search the corpus that can be re-ranked.
         return ("documents",) if served.large is None else ("bible",)
     return found
+
+
+def document_corpora(request: SearchRequest, served: Served) -> tuple[str, ...]:
+    """The document corpora to search: released, selected, and open to the client. Pure."""
+    released = served.documents.corpora if served.documents else {}
+    return tuple(
+        corpus
+        for corpus in released
+        if request.corpus in (corpus, "both") and request.confinement.allows_corpus(corpus)
+    )
 
 
 def _lacks_large(served: Served) -> bool:
@@ -115,14 +135,16 @@ def _selected(request: SearchRequest, served: Served) -> tuple[Corpus, ...]:
             "books and chapters, or leave context out",
         )
     if served.documents is None:
-        if request.corpus == "documents" or request.documents is not None:
+        if request.of_documents or request.documents is not None:
             raise RequestError(
                 "no-documents",
                 "corpus",
                 "the active release has no documents: `rag-assets release gate` shows why",
             )
         return ("bible",)
-    if verse_filters and (request.corpus == "documents" or request.documents is not None):
+    if request.of_documents:
+        _check_corpus(request, served.documents.corpora)
+    if verse_filters and (request.of_documents or request.documents is not None):
         raise RequestError(
             "not-of-documents",
             verse_filters[0],
@@ -136,9 +158,23 @@ def _selected(request: SearchRequest, served: Served) -> tuple[Corpus, ...]:
         )
     if request.corpus == "bible" or verse_filters:
         return ("bible",)
-    if request.corpus == "documents" or request.documents is not None or not served.target.scopes:
+    if request.of_documents or request.documents is not None or not served.target.scopes:
         return ("documents",)
     return ("bible", "documents")
+
+
+def _check_corpus(request: SearchRequest, released: Collection[str]) -> None:
+    """Refuse a document corpus that is not released; one that may not be read is refused later."""
+    may = request.confinement
+    if request.corpus in released or not may.allows_corpus(request.corpus):
+        return
+    choices = ["bible", "both", *filter(may.allows_corpus, released)]
+    raise RequestError(
+        "unknown-corpus",
+        "corpus",
+        f"corpus {request.corpus} is not in the active release. There are {', '.join(choices)}",
+        choices,
+    )
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,21 @@ from rag_assets.postgres.database import Connection
 from rag_assets.retrieval.confinement import EVERYTHING, Confinement, primary
 from rag_assets.retrieval.hits import Hit, chunk_hit, verse_hit
 from rag_assets.retrieval.plan import Target
-from rag_assets.retrieval.released import Served, ServedDocuments
+from rag_assets.retrieval.released import Served, ServedDocuments, by_language
 from rag_assets.retrieval.request import (
     Confined,
     SearchRequest,
     confine,
     corpora,
     did_you_mean,
+    document_corpora,
     near_names,
     no_such_language,
 )
 from rag_assets.retrieval.sql.chunks import (
     CHUNKS,
     FoundChunk,
-    chunks_by_language,
+    chunks_by_corpus,
     documents_by_key,
     keys_near,
 )
@@ -113,6 +114,7 @@ class DocumentsSide:
 
     :param languages: requested languages with their chunks; ``None`` for all, including new ones.
     :param documents: ids of the requested documents with their chunks; ``None`` for all.
+    :param corpora: the corpora that are searched.
     """
 
     corpus: Corpus = "documents"
@@ -124,15 +126,20 @@ class DocumentsSide:
         served: ServedDocuments,
         languages: Mapping[str, int] | None,
         documents: Mapping[int, int] | None,
+        corpora: Sequence[str],
     ) -> None:
         self.target = served.target
         self.large = served.large
-        self.scopes = tuple(served.target.scopes if languages is None else languages)
-        counts = [sum(one.values()) for one in (languages, documents) if one is not None]
+        every = served.in_languages(corpora)
+        self.scopes = tuple(every if languages is None else languages)
+        whole = served.complete and set(corpora) == served.corpora.keys()
+        given = (languages, documents, None if whole else every)
+        counts = [sum(one.values()) for one in given if one is not None]
         self.matching = min(counts, default=None)
         self.filter = RowFilter(
             None if languages is None else self.scopes,
             documents=None if documents is None else tuple(documents),
+            corpora=None if whole else tuple(corpora),
         )
         self.text = served.text
         self.languages = sorted(set(map(primary, self.scopes)))
@@ -187,7 +194,7 @@ def _sides(
             if corpus == "bible":
                 sides.append(BibleSide(served, confine(request, served)))
             elif served.documents is not None:
-                sides.append(_documents(connection, request, served.documents, timeout_ms))
+                sides.append(_documents(connection, request, served, served.documents, timeout_ms))
         except RequestError as error:
             if error.kind not in ("unknown-language", "not-for-this-key"):
                 raise
@@ -217,7 +224,7 @@ def needs_lookup(request: SearchRequest, served: Served) -> bool:
             raise
     if served.documents is None or "documents" not in searched:
         return False
-    known = served.documents.target.scopes
+    known = served.documents.in_languages(document_corpora(request, served))
     return request.documents is not None or (
         request.language is not None and primary(request.language) not in known
     )
@@ -226,17 +233,20 @@ def needs_lookup(request: SearchRequest, served: Served) -> bool:
 def _documents(
     connection: Connection | None,
     request: SearchRequest,
-    served: ServedDocuments,
+    served: Served,
+    released: ServedDocuments,
     timeout_ms: int,
 ) -> DocumentsSide:
     languages = documents = None
+    corpora = document_corpora(request, served)
+    known = released.in_languages(corpora)
     if request.language is not None:
-        languages = _of_language(connection, request, request.language, served, timeout_ms)
+        languages = _of_language(connection, request, request.language, known, corpora, timeout_ms)
     elif request.confinement.languages is not None:
-        languages = _readable(request.confinement.languages, served.target.scopes)
+        languages = _readable(request.confinement.languages, known)
     if request.documents is not None:
-        documents = _named(connection, request.documents, request.confinement, timeout_ms)
-    return DocumentsSide(served, languages, documents)
+        documents = _named(connection, request.documents, request.confinement, corpora, timeout_ms)
+    return DocumentsSide(released, languages, documents, corpora)
 
 
 def _readable(languages: Sequence[str], known: Mapping[str, int]) -> Mapping[str, int]:
@@ -253,14 +263,16 @@ def _of_language(
     connection: Connection | None,
     request: SearchRequest,
     language: str,
-    served: ServedDocuments,
+    known: Mapping[str, int],
+    corpora: Sequence[str],
     timeout_ms: int,
 ) -> Mapping[str, int]:
     """Chunks in a language, by tag."""
-    wanted, known = primary(language), served.target.scopes
+    wanted = primary(language)
     if wanted not in known and connection is not None:
         # The first document in a language may be newer than the counts.
-        known = chunks_by_language(connection, timeout_ms=timeout_ms)
+        now = chunks_by_corpus(connection, timeout_ms=timeout_ms)
+        known = by_language({corpus: now.get(corpus, {}) for corpus in corpora})
     found = {tag: rows for tag, rows in known.items() if primary(tag) == wanted}
     if not found:
         allowed = filter(request.confinement.allows_language, known)
@@ -269,7 +281,11 @@ def _of_language(
 
 
 def _named(
-    connection: Connection | None, keys: Sequence[str], may: Confinement, timeout_ms: int
+    connection: Connection | None,
+    keys: Sequence[str],
+    may: Confinement,
+    corpora: Sequence[str],
+    timeout_ms: int,
 ) -> Mapping[int, int]:
     """Chunks of the documents with these keys, by id.
 
@@ -277,15 +293,18 @@ def _named(
     """
     if connection is None:
         raise LookupError("documents are looked up in the database")
-    languages = may.languages
-    found = documents_by_key(connection, keys, languages=languages, timeout_ms=timeout_ms)
+    found = documents_by_key(
+        connection, keys, languages=may.languages, corpora=corpora, timeout_ms=timeout_ms
+    )
     for key in keys:
         if key not in found:
             if may == EVERYTHING and (
                 missing := document_missing(connection, key, timeout_ms=timeout_ms)
             ):
                 raise missing
-            others = keys_near(connection, key, languages=languages, timeout_ms=timeout_ms)
+            others = keys_near(
+                connection, key, languages=may.languages, corpora=corpora, timeout_ms=timeout_ms
+            )
             near = near_names(key, others)
             raise RequestError(
                 "unknown-document",

@@ -70,12 +70,14 @@ class RowFilter:
     :param scopes: versions, which must be given because a table may hold unreleased ones; or
         languages of documents.
     :param documents: only these documents, by id.
+    :param corpora: only documents of these corpora.
     """
 
     scopes: tuple[str, ...] | None
     books: tuple[str, ...] | None = None
     chapters: tuple[int, int] | None = None
     documents: tuple[int, ...] | None = None
+    corpora: tuple[str, ...] | None = None
 
     @property
     def whole_scopes(self) -> bool:
@@ -90,6 +92,7 @@ class RowFilter:
             None if self.books is None else (),
             None if self.chapters is None else (0, 0),
             None if self.documents is None else (),
+            None if self.corpora is None else (),
         )
 
 

@@ -395,8 +395,9 @@ def test_grouped_under_another_hit(ask: Asked) -> None:
          ("PT_SAMPLE JON 9:9", "JON 1:1", "carta.md#9")),
         (Confinement(versions=("PT_*",)), ("EN_RAW GEN 1:1", "EN_NONE GEN 1:1", "carta.md",
           "none.pdf"), ("PT_SAMPLE JON 9:9", "JON 9:9")),
-        (Confinement(corpora=("documents",)), ("JON 1:1", "JON 9:9", "EN_SAMPLE JON 1:1"),
-         ("none.pdf", "manual.pdf#9")),
+        (Confinement(corpora=("documents",)), ("JON 1:1", "JON 9:9", "EN_SAMPLE JON 1:1",
+          "none.pdf"), ("manual.pdf#9",)),
+        (Confinement(corpora=("bible", "others")), ("manual.pdf", "manual.pdf.md", "none.pdf"), ()),
     ],
 )  # fmt: skip
 def test_outside_the_scope_of_the_key(

@@ -95,7 +95,7 @@ def test_documents_are_not_released_here(server: Server, asked: dict[str, object
         {"query": "a", "topk": 5},
         {"query": 7},
         {"query": "a" * 8001},
-        {"query": "a", "corpus": "koran"},
+        {"query": "a", "corpus": "The Koran"},
         {"query": "a", "versions": []},
         {"query": "a", "versions": "EN_SAMPLE"},
         {"query": "a", "versions": [None]},

@@ -32,6 +32,7 @@ def test_a_passage_is_returned_with_its_document_and_place(stocked_server: Serve
     assert first == {
         "rank": 1,
         "corpus": "documents",
+        "document_corpus": "documents",
         "reference": "Manual, p. 2",
         "document": "manual.pdf",
         "title": "Manual",

@@ -118,7 +118,7 @@ def test_help_fits_a_terminal_and_its_types_say_something(path: tuple[str, ...])
         ("bible plan --cheaply", "No such option"),
         ("bible add EN_MINE", "Missing parameter: source"),
         ("search fish --top-k 101", "100"),
-        ("search fish --corpus psalms", "psalms"),
+        ("search fish --context 11", "10"),
     ],
 )
 def test_an_example_with_a_mistake_would_not_parse(words: str, fault: str) -> None:

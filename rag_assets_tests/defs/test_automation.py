@@ -43,7 +43,7 @@ class Ticks:
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._last: dg.EvaluateAutomationConditionsResult | None = None
-        self.tick()  # the first sees what there is, and asks for nothing that happened before it
+        self.first = self.tick()  # asks for nothing if the index was never decided on
 
     def tick(self) -> set[str]:
         """Names of the assets that this evaluation requests."""
@@ -66,6 +66,10 @@ def test_new_vectors_request_the_index_and_the_release_in_one_run(lane: Lane) ->
     assert served(lane) == ["EN_A"]
     embed(lane, "EN_B")
     assert ticks.tick() == BOTH
+    restarted = Ticks(lane)
+    assert restarted.first == BOTH, "as a refusal says, which knows nothing of ticks"
+    assert run_job(lane, "corpus_release").success
+    assert restarted.tick() == Ticks(lane).first == set()
 
 
 def test_several_versions_between_two_ticks_are_one_release(lane: Lane) -> None:

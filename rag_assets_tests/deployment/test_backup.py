@@ -159,7 +159,13 @@ def test_codes_their_index_and_the_release_are_there_after_a_restore_into_an_emp
 PAGE = Path(__file__).parents[2] / "docs/deployment.md"
 MINE: dict[Corpus, tuple[str, ...]] = {
     "bible": ("bible_versions", "verses", "verse_embeddings_s1", "verse_embeddings_s2"),
-    "documents": ("documents", "document_chunks", "chunk_embeddings_s1", "chunk_embeddings_s2"),
+    "documents": (
+        "document_corpora",
+        "documents",
+        "document_chunks",
+        "chunk_embeddings_s1",
+        "chunk_embeddings_s2",
+    ),
 }
 NEWER = sentences(30, word="brook")
 OTHER: dict[Corpus, Corpus] = {"bible": "documents", "documents": "bible"}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from rag_assets.documents.model import Chunk, ChunkedDocument
-from rag_assets.documents.quality import documents_quality
+from rag_assets.documents.quality import keep_documents_evidence
 from rag_assets.documents.sql.publishing import publish
 from rag_assets.embedding.batching import text_hash
 from rag_assets.index.checks import CHUNK_INDEX_CHECKS
@@ -21,12 +21,11 @@ from rag_assets.progress import Silent
 from rag_assets.release.evidence import gather_evidence
 from rag_assets.retrieval.query_vectors import embed_queries
 from rag_assets.settings.model import Settings
-from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
 from rag_assets.vectors.sql.check_results import record_check
 from rag_assets.vectors.sql.code_sets import use_columns
 from rag_assets.vectors.sql.spaces import Role, Space, space_spec
-from rag_assets.vectors.sql.tables import DOCUMENTS, VectorTable, documents_table
-from rag_assets_tests.documents.queued import change, publication, queue, take
+from rag_assets.vectors.sql.tables import VectorTable, documents_table
+from rag_assets_tests.documents.queued import change, new, publication, queue, take
 from rag_assets_tests.index.corpus import clustered
 from rag_assets_tests.vectors.vectors import answer_texts, space_of
 
@@ -56,12 +55,13 @@ def publish_vectors(
     vectors: Mapping[Space, NDArray[np.float32]],
     *,
     again: bool = False,
+    corpus: str = "documents",
 ) -> None:
     """Queue a document, or change it, and publish it with these vectors of its passages."""
     if again:
         change(database, key, repr(made.chunks))
     else:
-        queue(database, key)
+        queue(database, new(key, corpus=corpus))
     (claimed,) = take(database, keys=[key])
     texts = [chunk.text for chunk in made.chunks]
     with database.connect(autocommit=True) as connection:
@@ -83,6 +83,7 @@ def publish_document(
     *,
     roles: Sequence[Role] = ("small",),
     again: bool = False,
+    corpus: str = "documents",
     **about: object,
 ) -> None:
     """Publish a document with the vectors that the settings' embedder gives its passages."""
@@ -93,7 +94,7 @@ def publish_document(
         for role in roles
     }
     made = document(texts, **about)  # type: ignore[arg-type]
-    publish_vectors(database, key, made, vectors, again=again)
+    publish_vectors(database, key, made, vectors, again=again, corpus=corpus)
 
 
 def filled_documents(
@@ -119,8 +120,7 @@ def filled_documents(
 def check_documents(database: Database, settings: Settings) -> None:
     """Run the checks of all documents and store the evidence, whatever it is."""
     with database.connect() as connection:
-        spaces = documents_quality(connection, settings)
-        keep_evidence(connection, DOCUMENTS, spaces, list(QUALITY_CHECKS), run_id="check")
+        keep_documents_evidence(connection, settings, run_id="check")
 
 
 def index_documents(database: Database, settings: Settings, *, force: bool = False) -> IndexOutcome:

@@ -21,11 +21,17 @@ MB = 2**20
 
 
 def new(
-    key: str, *, size: int = 1000, lane: str = LANE, priority: int = 1, content: str | None = None
+    key: str,
+    *,
+    size: int = 1000,
+    lane: str = LANE,
+    priority: int = 1,
+    content: str | None = None,
+    corpus: str = "documents",
 ) -> NewDocument:
     """A dropped file with this content to hash."""
     digest = text_hash(key if content is None else content)
-    return NewDocument(key, f"{key}.md", size, "1", digest, lane, priority)
+    return NewDocument(key, f"{key}.md", size, "1", digest, lane, priority, corpus)
 
 
 def queue(database: Database, *documents: NewDocument | str) -> None:
@@ -104,6 +110,7 @@ def chunked(texts: Sequence[str], *, language: str = "en", heading: str = "Top")
 def publication(claimed: Claimed, document: ChunkedDocument, run_id: str = "run") -> Publication:
     return Publication(
         document_id=claimed.document_id,
+        corpus=claimed.corpus,
         path=claimed.path,
         run_id=run_id,
         content_hash=claimed.content_hash,

@@ -18,6 +18,7 @@ KEYS = [
     (locks.RECORDING_INTAKE, "hashtext('document intake')", (0, 1112007842, 1)),
     (locks.WRITING_CHUNK_VECTORS, "hashtext('chunk_embeddings')", (4294967295, 3542278842, 1)),
     (locks.CHANGING_RELEASES, "hashtext('release')", (0, 1320138406, 1)),
+    (locks.REPAIRING, "hashtext('repair')", (0, 215683574, 1)),
     (locks.SENDING_MESSAGES, "hashtext('send messages')", (0, 563617795, 1)),
     (locks.KEEPING_ENDED_RUNS, "hashtext('keep ended runs')", (4294967295, 3888699248, 1)),
     (

@@ -56,7 +56,7 @@ def documents(
     results = {check: known.results[check] for check in CHUNK_INDEX_CHECKS}
     tables = {role: DOCUMENT_TABLES[role] for role in spaces}
     found = replace(known, revision=9, results=results, drift=drift)
-    return DocumentsEvidence(spaces, tables, found)
+    return DocumentsEvidence({"documents": spaces}, tables, found)
 
 
 def with_documents(evidence: Evidence | None = None, **about: object) -> Evidence:
@@ -76,8 +76,19 @@ def with_results(
     """A copy with other results of the documents' checks."""
     found = evidence.documents
     assert found is not None
-    changed = replace(found.spaces[role], results={**found.spaces[role].results, **results})  # type: ignore[arg-type]
-    return replace(evidence, documents=replace(found, spaces={**found.spaces, role: changed}))
+    spaces = found.corpora["documents"]
+    changed = replace(spaces[role], results={**spaces[role].results, **results})  # type: ignore[arg-type]
+    return with_spaces(evidence, {**spaces, role: changed})
+
+
+def with_spaces(
+    evidence: Evidence, spaces: Mapping[Role, SpaceEvidence], corpus: str = "documents"
+) -> Evidence:
+    """A copy with other vectors of one corpus, or with another corpus."""
+    found = evidence.documents
+    assert found is not None
+    corpora = {**found.corpora, corpus: spaces}
+    return replace(evidence, documents=replace(found, corpora=corpora))
 
 
 def with_index(evidence: Evidence, **changes: object) -> Evidence:
@@ -133,12 +144,7 @@ def test_the_first_documents_need_a_new_release_and_the_bible_keeps_its_content(
 
 def test_documents_that_were_never_checked_are_left_out() -> None:
     undecided = with_index(with_documents(), decision=None, generation=None, results={})
-    unchecked = with_documents()
-    assert unchecked.documents is not None
-    nothing = SpaceEvidence(ROWS, 9, {})
-    unchecked = replace(
-        unchecked, documents=replace(unchecked.documents, spaces={"small": nothing})
-    )
+    unchecked = with_spaces(with_documents(), {"small": SpaceEvidence(ROWS, 9, {})})
     for evidence in (undecided, unchecked):
         verdict = judged(evidence)
         assert verdict.passed
@@ -155,7 +161,7 @@ def test_documents_that_were_never_checked_are_left_out() -> None:
 def test_a_failed_check_refuses_the_release_or_leaves_the_documents_out(check: str) -> None:
     failed = result(check, subject="documents", revision=1, reasons=("bad",))
     evidence = with_results(with_documents(), {check: failed})
-    assert only_reason(judged(evidence)) == Reason("documents", check, "failed", "small: bad")
+    assert only_reason(judged(evidence)) == Reason("documents", check, "failed", "small: bad", True)
     verdict = judged(evidence, leave_out_failing=True)
     assert verdict.passed
     assert not verdict.documents
@@ -168,11 +174,15 @@ def test_a_failed_check_refuses_the_release_or_leaves_the_documents_out(check: s
 def test_a_check_that_is_missing_or_old_refuses(check: str) -> None:
     evidence = with_documents()
     assert evidence.documents is not None
-    few = {k: v for k, v in evidence.documents.spaces["small"].results.items() if k != check}
+    few = {
+        k: v
+        for k, v in evidence.documents.corpora["documents"]["small"].results.items()
+        if k != check
+    }
     spaces: dict[Role, SpaceEvidence] = {"small": SpaceEvidence(ROWS, 9, few)}
-    missing = replace(evidence, documents=replace(evidence.documents, spaces=spaces))
+    missing = with_spaces(evidence, spaces)
     assert only_reason(judged(missing)) == Reason(
-        "documents", check, "missing", "small: it was never checked"
+        "documents", check, "missing", "small: it was never checked", True
     )
     old = result(check, subject="documents", revision=1, age=timedelta(days=7))
     assert only_reason(judged(with_results(evidence, {check: old}))).kind == "stale"
@@ -268,9 +278,9 @@ def test_removed_documents_are_left_out_and_a_new_model_must_include_existing_on
     served = active(evidence)
     assert evidence.documents is not None
     empty: dict[Role, SpaceEvidence] = {
-        "small": replace(evidence.documents.spaces["small"], rows=0)
+        "small": replace(evidence.documents.corpora["documents"]["small"], rows=0)
     }
-    gone = replace(evidence, active=served, documents=replace(evidence.documents, spaces=empty))
+    gone = with_spaces(replace(evidence, active=served), empty)
     verdict = judged(gone)
     assert verdict.passed
     assert verdict.left_out == {"documents": "there are none"}
@@ -280,3 +290,31 @@ def test_removed_documents_are_left_out_and_a_new_model_must_include_existing_on
     reason = only_reason(judged(moved))
     assert (reason.subject, reason.kind) == ("documents", "missing")
     assert "have no vectors in offline/m halfvec(64)" in reason.sentence
+
+
+def test_each_corpus_is_released_by_itself() -> None:
+    """A second one joins once it was checked, or is left out; the first one stays as it is."""
+    first = with_documents()
+    served = active(first)
+    assert "corpora" not in served.manifest["content"]
+    assert served.corpora == ("documents",)
+    unchecked = with_spaces(
+        replace(first, active=served), {"small": SpaceEvidence(7, 2, {})}, "handbook"
+    )
+    verdict = judged(unchecked)
+    assert (verdict.corpora, verdict.unchanged) == (("documents",), True)
+    assert verdict.left_out == {"handbook": "not checked yet"}
+
+    checked = {check: result(check, subject="handbook", revision=1) for check in QUALITY_CHECKS}
+    both = with_spaces(unchecked, {"small": SpaceEvidence(7, 2, checked)}, "handbook")
+    verdict = judged(both)
+    assert (verdict.passed, verdict.unchanged) == (True, False)
+    assert release_of(verdict).corpora == ("documents", "handbook")
+
+    check = next(iter(QUALITY_CHECKS))
+    bad = {**checked, check: result(check, subject="handbook", revision=1, reasons=("bad",))}
+    failing = with_spaces(both, {"small": SpaceEvidence(7, 2, bad)}, "handbook")
+    assert only_reason(judged(failing)) == Reason("handbook", check, "failed", "small: bad", True)
+    verdict = judged(failing, leave_out_failing=True)
+    assert (verdict.passed, verdict.corpora) == (True, ("documents",))
+    assert verdict.left_out == {"handbook": "small: bad"}

@@ -29,6 +29,7 @@ def test_reasons_with_the_same_fix_share_its_command_and_vectors_come_first() ->
     [
         ("documents", "freshness", "missing", "`rag-assets index build --corpus documents`"),
         ("documents", "provenance", "failed", "materialize document_embeddings of these documents"),
+        ("handbook", "provenance", "failed", "materialize handbook_embeddings of these documents"),
         ("documents' index", "recall_at_10", "failed", "`rag-assets index build --corpus docum"),
         ("release", "rolled_back", "failed", "`rag-assets release activate --after-rollback`"),
         ("release", "vectors", "missing", "`rag-assets bible embed` with the code of a version"),
@@ -36,7 +37,7 @@ def test_reasons_with_the_same_fix_share_its_command_and_vectors_come_first() ->
     ],
 )
 def test_every_reason_has_a_command(subject: str, check: str, kind: str, command: str) -> None:
-    reason = Reason(subject, check, kind, "bad")  # type: ignore[arg-type]
+    reason = Reason(subject, check, kind, "bad", subject in ("documents", "handbook"))  # type: ignore[arg-type]
     (fix,) = grouped([reason], Automation(alive=True, nightly_at="03:30"))
     assert fix.command.startswith(command)
 

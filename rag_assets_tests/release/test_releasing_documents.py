@@ -70,7 +70,7 @@ def test_documents_join_the_release_once_they_are_checked(
     assert made.space("bible", "small") == bible.space("bible", "small")
     assert made.versions == bible.versions
     shown = made.manifest["documents"]
-    assert shown["rows"] == {"small": 40}
+    assert shown["rows"] == {"documents": {"small": 40}}
     assert (shown["index"]["decision"], shown["index"]["lists"]) == ("build", 4)
     assert "documents" in {result["subject"] for result in made.manifest["checks"]}
 

@@ -10,7 +10,7 @@ from rag_assets.postgres.database import Connection, Database
 from rag_assets.retrieval.sql.chunks import (
     CHUNKS,
     FoundChunk,
-    chunks_by_language,
+    chunks_by_corpus,
     documents_by_key,
     keys_near,
 )
@@ -150,7 +150,7 @@ def test_withdrawn_or_deleted_chunks_are_not_read(filled: Database, settings: Se
             )
             assert len(read(connection, settings, *every)) == 2
         assert set(documents_by_key(connection, ["redes.md", "nets.md", "none"])) == {"nets.md"}
-        assert chunks_by_language(connection) == {"en": 2, "und": 2}
+        assert chunks_by_corpus(connection) == {"documents": {"en": 2, "und": 2}}
         assert "redes.md" not in keys_near(connection, "redes.m")
 
 
@@ -174,4 +174,4 @@ def test_documents_without_chunks_cannot_be_searched(database: Database) -> None
     with database.connect() as connection:
         assert documents_by_key(connection, ["waits"]) == {}
         assert keys_near(connection, "waits") == []
-        assert chunks_by_language(connection) == {}
+        assert chunks_by_corpus(connection) == {}

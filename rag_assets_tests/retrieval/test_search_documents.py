@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from rag_assets.documents.sql.corpora import CorpusOptions, register_corpus
 from rag_assets.documents.sql.withdrawal import withdraw
 from rag_assets.errors import NotReleasedError, RequestError
 from rag_assets.postgres.database import Database
+from rag_assets.retrieval.confinement import Confinement
 from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import SearchResult, search_text
 from rag_assets.settings.model import Settings
@@ -288,3 +290,38 @@ def test_documents_with_large_vectors_are_re_ranked(database: Database, settings
     assert [hit.score for hit in again.hits] != [hit.score for hit in plain.hits]
     scores = [hit.score for hit in again.hits]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_each_corpus_is_searched_by_its_name_once_it_is_released(
+    documents: Database, settings: Settings
+) -> None:
+    """By every kind of filter, and never through a key that is confined to the other one."""
+    with documents.connect() as connection:
+        register_corpus(connection, CorpusOptions("handbook"))
+    publish_document(documents, settings, "rules.md", [MANUAL[0], "Wear a hat"], corpus="handbook")
+    mine, hybrid = ["manual.pdf", "carta.md"], {"hybrid": True, "collapse": True}
+    for corpus in ("documents", "both"):  # what is not released is not found, in no way
+        for how in ({"collapse": True}, {"language": "en", "collapse": True}, hybrid):
+            assert set(keys(ask(documents, settings, MANUAL[0], corpus, **how))) <= set(mine)
+    with pytest.raises(RequestError, match="handbook is not in the active release"):
+        ask(documents, settings, MANUAL[0], "handbook")
+
+    judge_all(documents, settings)
+    assert release_corpus(documents, settings).verdict.corpora == ("documents", "handbook")
+    found = ask(documents, settings, MANUAL[0], "handbook", **hybrid)
+    assert keys(found) == ["rules.md"]
+    assert found.hits[0].document is not None
+    assert found.hits[0].document.corpus == "handbook"
+    assert set(keys(ask(documents, settings, MANUAL[0], **hybrid))) == set(mine)
+    assert set(keys(ask(documents, settings, MANUAL[0], "both"))) == {*mine, "rules.md"}
+    with pytest.raises(RequestError, match="no document is in language pt"):
+        ask(documents, settings, MANUAL[0], "handbook", language="pt")
+
+    confined = Confinement(corpora=("handbook",))
+    everything = ask(documents, settings, MANUAL[0], "both", confinement=confined)
+    assert set(keys(everything)) == {"rules.md"}
+    for asked in ({"corpus": "documents"}, {"corpus": "both", "documents": ("manual.pdf",)}):
+        with pytest.raises(RequestError) as refused:
+            ask(documents, settings, MANUAL[0], **asked, confinement=confined)
+        assert refused.value.kind in ("not-for-this-key", "unknown-document")
+        assert "carta" not in str(refused.value)

@@ -25,7 +25,9 @@ BIBLE = Served(
     withheld=frozenset(),
 )
 DOCUMENTS = ServedDocuments(
-    Target(documents_table(SPACE), {"en": 500, "fr": 20, "und": 3}, None, "vector", None), None
+    Target(documents_table(SPACE), {"en": 500, "fr": 20, "und": 3}, None, "vector", None),
+    None,
+    {"documents": {"en": 500, "fr": 20, "und": 3}},
 )
 TOGETHER = replace(BIBLE, documents=DOCUMENTS)
 ALONE = replace(

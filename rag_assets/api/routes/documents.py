@@ -23,15 +23,21 @@ from rag_assets.api.problems import ProblemError
 from rag_assets.api.routes.retrieve import PROBLEMS
 from rag_assets.api.security import Guard, confinement_of, service_of
 from rag_assets.api.service import Service
+from rag_assets.documents.corpora import settings_for
 from rag_assets.documents.inbox.files import MAX_PATH_BYTES, StoredFile, Upload
 from rag_assets.documents.inbox.inbox import Inbox, open_inbox
 from rag_assets.documents.inbox.intake import take_files
+from rag_assets.documents.sql.corpora import document_corpora
 from rag_assets.documents.sql.documents import find_document, list_documents, nearest_keys
 from rag_assets.documents.sql.intake import known_documents
 from rag_assets.errors import ConfigurationError, DocumentTooLargeError, RequestError
 from rag_assets.lanes import DocumentLane
 from rag_assets.postgres.database import Connection
+from rag_assets.retrieval.confinement import Confinement
+from rag_assets.retrieval.request import CORPUS_NAME
 from rag_assets.settings.documents import MB
+from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.tables import DOCUMENTS as DEFAULT_CORPUS
 
 DOCUMENTS = "/api/v1/documents"
 MAX_LISTED = 1000
@@ -76,10 +82,14 @@ async def upload(
     replace: Annotated[
         bool, Query(description="A file of this name with another content may be replaced.")
     ] = False,
+    corpus: Annotated[
+        str, Query(pattern=CORPUS_NAME, description="The document corpus whose inbox it goes to.")
+    ] = DEFAULT_CORPUS,
 ) -> UploadAnswer:
     """Send the file itself as the body. It is stored whole or not at all, then waits its turn."""
     _refuse_forms(request)
-    inbox = _inbox(service)
+    settings = await _settings_of(service, corpus)
+    inbox = _inbox(settings)
     max_bytes = service.settings.rag_documents_max_mb * MB
     try:
         _refuse_declared(request, max_bytes)
@@ -89,7 +99,7 @@ async def upload(
             stored = await anyio.to_thread.run_sync(lambda: upload.finish(replace=replace))
     except DocumentTooLargeError as error:
         raise ProblemError(413, "document-too-large", str(error)) from None
-    key = await service.write(lambda c: _take(c, service, inbox, stored), timeout_ms=0)
+    key = await service.write(lambda c: _take(c, settings, inbox, stored, corpus), timeout_ms=0)
     if stored.how == "unchanged":
         response.status_code = 200
     return UploadAnswer(
@@ -108,16 +118,28 @@ async def list_all(
     service: ServiceOf,
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
     lane: Annotated[DocumentLane | None, Query(description="Only those of this lane.")] = None,
+    corpus: Annotated[
+        str | None, Query(pattern=CORPUS_NAME, description="Only those of this document corpus.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_LISTED, description="How many.")] = 100,
     after: Annotated[
         int, Query(ge=0, lt=2**63, description="`next` of the page before this one.")
     ] = 0,
 ) -> DocumentList:
     """List documents in the order they were dropped, page by page."""
-    languages = _languages(request)
+    may = _may_read(request)
+    named = may.document_corpora if corpus is None else (corpus,)
+    if corpus is not None and not may.allows_corpus(corpus):
+        raise may.refusal("corpus", f"corpus {corpus} may not be read")
     found = await service.look_up(
         lambda c: list_documents(
-            c, state=state, lane=lane, limit=limit, after=after, languages=languages
+            c,
+            state=state,
+            lane=lane,
+            limit=limit,
+            after=after,
+            languages=may.languages,
+            corpora=named,
         )
     )
     return DocumentList(
@@ -135,12 +157,18 @@ async def list_all(
 )
 async def one_document(request: Request, service: ServiceOf, key: str) -> DocumentAnswer:
     """Return a document by its key."""
-    languages = _languages(request)
+    may = _may_read(request)
     if "\0" in key:
         raise ProblemError(404, "unknown-document", "no key holds a NUL")
     document = await service.look_up(lambda c: find_document(c, key))
-    if document is None or not confinement_of(request).allows_language(document.language or ""):
-        near = await service.look_up(lambda c: nearest_keys(c, key, languages=languages))
+    if (
+        document is None
+        or not may.allows_language(document.language or "")
+        or not may.allows_corpus(document.corpus)
+    ):
+        near = await service.look_up(
+            lambda c: nearest_keys(c, key, languages=may.languages, corpora=may.document_corpora)
+        )
         also = f". Did you mean {', '.join(near)}?" if near else ""
         raise ProblemError(
             404,
@@ -151,20 +179,38 @@ async def one_document(request: Request, service: ServiceOf, key: str) -> Docume
     return DocumentAnswer(request_id=ids.request_id.get(), document=DocumentModel.of(document))
 
 
-def _languages(request: Request) -> tuple[str, ...] | None:
-    """The languages to which the client's documents are confined.
+def _may_read(request: Request) -> Confinement:
+    """What the client's documents are confined to.
 
     :raises RequestError: it may read no documents.
     """
     may = confinement_of(request)
-    if not may.allows_corpus("documents"):
+    if may.document_corpora == ():
         raise may.refusal("corpus", "documents may not be read")
-    return may.languages
+    return may
 
 
-def _inbox(service: Service) -> Inbox:
+async def _settings_of(service: Service, corpus: str) -> Settings:
+    """The settings as they apply to a corpus.
+
+    :raises RequestError: there is no such corpus.
+    """
+    if corpus == DEFAULT_CORPUS:
+        return service.settings
+    known = await service.look_up(document_corpora)
+    if corpus not in known:
+        raise RequestError(
+            "unknown-corpus",
+            "corpus",
+            f"there is no document corpus {corpus}. There are {', '.join(known)}",
+            list(known),
+        )
+    return settings_for(service.settings, known[corpus])
+
+
+def _inbox(settings: Settings) -> Inbox:
     try:
-        return open_inbox(service.settings)
+        return open_inbox(settings)
     except ConfigurationError as error:
         raise ProblemError(503, "inbox-unavailable", str(error)) from None
 
@@ -188,10 +234,12 @@ def _refuse_declared(request: Request, max_bytes: int) -> None:
         )
 
 
-def _take(connection: Connection, service: Service, inbox: Inbox, stored: StoredFile) -> str:
+def _take(
+    connection: Connection, settings: Settings, inbox: Inbox, stored: StoredFile, corpus: str
+) -> str:
     """Queue the stored file and return its document's key."""
-    take_files(connection, inbox, service.settings, [stored.path])
-    document = known_documents(connection, [stored.path]).get(stored.path)
+    take_files(connection, inbox, settings, [stored.path], corpus=corpus)
+    document = known_documents(connection, [stored.path], corpus=corpus).get(stored.path)
     if document is None:
         raise RequestError(
             "name-taken", "name", f"{stored.path} was removed while it was uploaded: try again"

@@ -37,6 +37,7 @@ from rag_assets.retrieval.request import SearchRequest
 from rag_assets.retrieval.search import SearchResult, search
 from rag_assets.retrieval.sides import needs_lookup, sides_of
 from rag_assets.vectors.sql.spaces import Space
+from rag_assets.vectors.sql.tables import DOCUMENTS
 
 PROBLEMS: dict[int | str, dict[str, object]] = {
     status: {"model": Problem, "description": description}
@@ -137,10 +138,9 @@ def _json(answer: RetrieveResponse) -> Response:
 async def retrieved(request: Request, service: Service, asked: RetrieveRequest) -> RetrieveResponse:
     """Search, measure and log. The middleware counts requests, so that refusals count too."""
     started = time.perf_counter()
-    request.state.corpus = asked.corpus
     try:
         answer, found = await _retrieve(service, asked, confinement_of(request), started)
-        request.state.plan = found.plan_name
+        request.state.corpus, request.state.plan = asked.corpus, found.plan_name
         service.metrics.returned.observe(len(found.hits))
         service.metrics.latency.labels("search").observe(found.search_ms / 1000)
         service.metrics.latency.labels("embedding").observe(answer.timing.embedding_ms / 1000)
@@ -153,6 +153,11 @@ async def retrieved(request: Request, service: Service, asked: RetrieveRequest) 
             "key": getattr(request.state, "key_id", "-"),
         }
         return answer
+    except Exception:
+        # A label for each name that a client makes up would let the metrics grow without end.
+        known = asked.corpus in ("bible", "both", DOCUMENTS)
+        request.state.corpus = asked.corpus if known else "other"
+        raise
     finally:
         service.metrics.latency.labels("total").observe(time.perf_counter() - started)
 

@@ -14,7 +14,6 @@ from rag_assets.errors import ConfigurationError
 from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.postgres.rate_limit import LimitTable, Pace
 from rag_assets.retrieval.confinement import EVERYTHING, Confinement
-from rag_assets.vectors.sql.tables import Corpus
 
 Scope = Literal["read", "admin"]
 SCOPES: tuple[Scope, ...] = ("read", "admin")
@@ -88,7 +87,7 @@ def list_keys(connection: Connection) -> tuple[ApiKey, ...]:
 def _api_key(
     *,
     scopes: list[Scope],
-    corpora: list[Corpus] | None,
+    corpora: list[str] | None,
     versions: list[str] | None,
     languages: list[str] | None,
     **fields: Any,

@@ -73,8 +73,11 @@ def file_vectors(connection: Connection, table: VectorTable, scope: str, ids: Se
         )
         if table.corpus == "bible"
         else (
-            sql.SQL("(document_id, language)"),
-            sql.SQL("(t.document_id, t.language) FROM document_chunks AS t"),
+            sql.SQL("(collection, document_id, language)"),
+            sql.SQL(
+                "(t.corpus, t.document_id, t.language) FROM (SELECT d.corpus, c.* FROM"
+                " document_chunks c JOIN documents d USING (document_id)) AS t"
+            ),
         )
     )
     filed = connection.execute(

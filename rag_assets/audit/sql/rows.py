@@ -30,17 +30,17 @@ _TEXTS: Mapping[Corpus, sql.SQL] = {
     ),
     # A withdrawn document has no vectors, and one that waits keeps those that it had.
     "documents": sql.SQL(
-        "SELECT c.chunk_id AS id, 'documents' AS scope, d.document_key || ' ' || c.position"
+        "SELECT c.chunk_id AS id, d.corpus AS scope, d.document_key || ' ' || c.position"
         " AS reference, c.text_hash, d.state = 'ready' AS wanted,"
         " c.text_hash <> sha256(convert_to(c.context || c.text, 'UTF8')) AS wrong_hash,"
-        " concat_ws('/', c.document_id, c.language) AS filed"
+        " concat_ws('/', d.corpus, c.document_id, c.language) AS filed"
         " FROM document_chunks c JOIN documents d USING (document_id)"
         " WHERE d.state <> 'withdrawn' AND c.chunk_id > %(after)s AND c.chunk_id <= %(last)s"
     ),
 }
 _FILED: Mapping[Corpus, sql.SQL] = {
     "bible": sql.SQL("concat_ws('/', e.version_code, e.language, e.book, e.chapter)"),
-    "documents": sql.SQL("concat_ws('/', e.document_id, e.language)"),
+    "documents": sql.SQL("concat_ws('/', e.collection, e.document_id, e.language)"),
 }
 TEXT_TABLES: Mapping[Corpus, str] = {"bible": "verses", "documents": "document_chunks"}
 

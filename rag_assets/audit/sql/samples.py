@@ -34,8 +34,8 @@ _TEXTS: Mapping[Corpus, sql.SQL] = {
         " FROM verses JOIN bible_versions USING (version_code) WHERE ai_allowed"
     ),
     "documents": sql.SQL(
-        "SELECT chunk_id AS row_id, 'documents' AS scope, context || text AS text, text_hash"
-        " FROM document_chunks"
+        "SELECT chunk_id AS row_id, corpus AS scope, context || text AS text, text_hash"
+        " FROM document_chunks JOIN documents USING (document_id)"
     ),
 }
 

@@ -29,7 +29,7 @@ _WRONG_HASHES: Mapping[Corpus, sql.SQL] = {
         " AND verse_id > %(after)s AND verse_id <= %(last)s"
     ),
     "documents": sql.SQL(
-        "SELECT chunk_id AS id, 'documents' AS scope, document_key || ' ' || position AS reference"
+        "SELECT chunk_id AS id, corpus AS scope, document_key || ' ' || position AS reference"
         " FROM document_chunks JOIN documents USING (document_id)"
         " WHERE text_hash <> sha256(convert_to(context || text, 'UTF8'))"
         " AND chunk_id > %(after)s AND chunk_id <= %(last)s"
@@ -43,9 +43,9 @@ _DUPLICATES: Mapping[Corpus, sql.SQL] = {
         " AS nth FROM verses WHERE version_code = %(scope)s"
     ),
     "documents": sql.SQL(
-        "SELECT chunk_id AS id, 'documents' AS scope, document_key || ' ' || position AS reference,"
+        "SELECT chunk_id AS id, corpus AS scope, document_key || ' ' || position AS reference,"
         " row_number() OVER (PARTITION BY document_id, position ORDER BY chunk_id) AS nth"
-        " FROM document_chunks JOIN documents USING (document_id)"
+        " FROM document_chunks JOIN documents USING (document_id) WHERE corpus = %(scope)s"
     ),
 }
 

@@ -13,12 +13,14 @@ import rag_assets.embedding.providers.openai_client  # noqa: F401 -- takes half 
 from rag_assets.defs.bible.assets import OWNERS
 from rag_assets.defs.documents import metadata
 from rag_assets.defs.documents.config import DocumentsConfig
-from rag_assets.defs.documents.partitions import documents
+from rag_assets.defs.documents.metadata import chunks_of, embeddings_of
+from rag_assets.defs.documents.partitions import DOCUMENTS, partitions_for
 from rag_assets.defs.documents.readable import report_readable
-from rag_assets.defs.documents.reporting import RunReport, report_published
+from rag_assets.defs.documents.reporting import RunReport, by_corpus, report_published
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.run_log import run_log
+from rag_assets.documents.corpora import asset_name
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.publishing import DocumentOutcome, RunSummary
 from rag_assets.documents.sql.reports import mark_reported
@@ -33,19 +35,45 @@ _CATCH_UP_S = 60.0
 _SHOWN = 20  # documents named in the failure's description
 
 
-@dg.multi_asset(
-    name="document_lane",
-    specs=[
+def lane_assets(name: str) -> dg.AssetsDefinition:
+    """Build the two assets of a corpus."""
+
+    @dg.multi_asset(
+        name=asset_name(name, "lane"),
+        specs=_specs(name),
+        partitions_def=partitions_for(name),
+        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=200),
+    )
+    def lane(
+        context: dg.AssetExecutionContext,
+        config: DocumentsConfig,
+        corpus: dg.ResourceParam[CorpusResource],
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        """Process documents, and log each one's outcome under its own partition.
+
+        A run over a lane processes documents of all corpora, which take turns. A bad document does
+        not affect the others. If its file is at fault, its check ``document_readable`` fails and
+        the run succeeds. If the system is at fault, its partition shows as failed, and the run
+        fails at its end.
+        """
+        _process(context, config, corpus)
+        yield from ()  # each document's outcome was logged as it came
+
+    return lane
+
+
+def _specs(name: str) -> list[dg.AssetSpec]:
+    return [
         dg.AssetSpec(
-            CHUNKS,
+            chunks_of(name),
             description="The passages of one document: its text, extracted from the file and split "
             "by tokens at headings and sentences, each with the page on which it begins and the "
             "headings above it.",
             skippable=True,
-            group_name="documents",
+            group_name=name,
             kinds={"python", "postgres"},
             owners=OWNERS,
-            tags={"corpus": "documents"},
+            tags={"corpus": name},
             code_version="1",
             metadata={
                 "dagster/column_schema": metadata.CHUNKS_SCHEMA,
@@ -53,37 +81,28 @@ _SHOWN = 20  # documents named in the failure's description
             },
         ),
         dg.AssetSpec(
-            EMBEDDINGS,
-            deps=[CHUNKS],
+            embeddings_of(name),
+            deps=[chunks_of(name)],
             description="A vector for each chunk of one document, paid for once, however many "
             "documents contain the same text, and audited; published together with the chunks in "
             "one transaction, so that search sees either the old or the new document.",
             skippable=True,
-            group_name="documents",
+            group_name=name,
             kinds={"openai", "postgres", "pgvector"},
             owners=OWNERS,
-            tags={"corpus": "documents", "costs": "tokens"},
+            tags={"corpus": name, "costs": "tokens"},
             code_version="1",
             metadata={
                 "dagster/column_schema": metadata.EMBEDDINGS_SCHEMA,
                 "dagster/table_name": "chunk_embeddings",
             },
         ),
-    ],
-    partitions_def=documents,
-    backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=200),
-)
-def document_lane(
-    context: dg.AssetExecutionContext,
-    config: DocumentsConfig,
-    corpus: dg.ResourceParam[CorpusResource],
-) -> Iterator[dg.MaterializeResult[None]]:
-    """Process documents, and log each one's outcome under its own partition.
+    ]
 
-    A bad document does not affect the others. If its file is at fault, its check
-    ``document_readable`` fails and the run succeeds. If the system is at fault, its partition shows
-    as failed, and the run fails at its end.
-    """
+
+def _process(
+    context: dg.AssetExecutionContext, config: DocumentsConfig, corpus: CorpusResource
+) -> None:
     chosen = context.partition_keys if context.run.is_partitioned else None
     report = RunReport(context, planned=chosen is not None)
     if chosen is None and config.lane == LARGE:
@@ -102,12 +121,15 @@ def document_lane(
         )
     context.log.info(str(summary))
     with as_failures():
-        _catch_up(context, corpus, report.ready)
-    report_readable(context, report.ready)
+        _catch_up(context, corpus, [one.key for one in report.ready])
+    for name, ready in by_corpus(report.ready).items():
+        report_readable(context, name, [one.key for one in ready])
     _report_run(context, summary, report.rejected)
     if report.failed:
         raise _failure(report.failed)
-    yield from ()  # each document's outcome was logged as it came
+
+
+document_lane = lane_assets(DOCUMENTS)
 
 
 def _report_run(

@@ -7,10 +7,10 @@ from pydantic import Field
 
 from rag_assets.defs.dagster_private import is_in_postgres
 from rag_assets.defs.documents.assets import CHUNKS, EMBEDDINGS
-from rag_assets.defs.documents.partitions import DOCUMENTS
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.run_config import RunConfig
+from rag_assets.documents.sql.corpora import document_corpora
 from rag_assets.documents.sql.documents import retry
 from rag_assets.documents.upkeep import delete_expired
 from rag_assets.errors import ConfigurationError
@@ -80,8 +80,11 @@ def forget_withdrawn_documents(
 ) -> None:
     """Delete documents withdrawn RAG_DOCUMENTS_KEEP_DAYS ago, with their partitions."""
     deleted = delete_expired(corpus.database, corpus.settings)
+    with corpus.database.connect() as connection:
+        names = list(document_corpora(connection))
     for key in deleted.keys:
-        context.instance.delete_dynamic_partition(DOCUMENTS, key)
+        for name in names:  # a key is of one of them
+            context.instance.delete_dynamic_partition(name, key)
     context.log.info(
         f"deleted {count(len(deleted.keys), 'withdrawn document')} and "
         f"{count(deleted.answers, 'vector')}"

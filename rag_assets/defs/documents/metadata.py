@@ -5,11 +5,23 @@ from collections.abc import Sequence
 import dagster as dg
 
 from rag_assets.defs.columns import VECTOR_COLUMNS
+from rag_assets.documents.corpora import asset_name
 from rag_assets.documents.publishing import DocumentOutcome, RunSummary
 from rag_assets.documents.report import losses, replaced_characters
+from rag_assets.vectors.sql.tables import DOCUMENTS
 
-CHUNKS = dg.AssetKey("document_chunks")
-EMBEDDINGS = dg.AssetKey("document_embeddings")
+
+def chunks_of(corpus: str) -> dg.AssetKey:
+    """The asset of a corpus' passages."""
+    return dg.AssetKey(asset_name(corpus, "chunks"))
+
+
+def embeddings_of(corpus: str) -> dg.AssetKey:
+    """The asset of their vectors."""
+    return dg.AssetKey(asset_name(corpus, "embeddings"))
+
+
+CHUNKS, EMBEDDINGS = chunks_of(DOCUMENTS), embeddings_of(DOCUMENTS)
 CHUNKS_SCHEMA = dg.TableSchema(
     columns=[
         dg.TableColumn("chunk_id", "bigint", constraints=dg.TableColumnConstraints(unique=True)),
@@ -35,7 +47,10 @@ def materializations(outcome: DocumentOutcome) -> tuple[dg.AssetMaterialization,
     """Return the materialization events of a ready document, one per asset."""
     return tuple(
         dg.AssetMaterialization(key, partition=outcome.key, metadata=shown)
-        for key, shown in ((CHUNKS, of_chunks(outcome)), (EMBEDDINGS, of_embeddings(outcome)))
+        for key, shown in (
+            (chunks_of(outcome.corpus), of_chunks(outcome)),
+            (embeddings_of(outcome.corpus), of_embeddings(outcome)),
+        )
     )
 
 

@@ -7,13 +7,13 @@ ready documents show as missing or failed, until the next run or the recovery re
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import dagster as dg
 
 from rag_assets.defs.dagster_private import mark_planned, step_of, store_materializations
 from rag_assets.defs.documents import metadata
-from rag_assets.defs.documents.metadata import CHUNKS, EMBEDDINGS
-from rag_assets.defs.documents.partitions import DOCUMENTS
+from rag_assets.defs.documents.metadata import chunks_of, embeddings_of
 from rag_assets.defs.documents.readable import Rejection, report_rejected
 from rag_assets.defs.under_way import UNDER_WAY
 from rag_assets.documents.publishing import DocumentOutcome, stored_outcome
@@ -30,6 +30,17 @@ _NOT_KEPT = ("embedded", "reused")
 _PUBLISHED_BY = "published_by_run"
 
 
+OfCorpus = TypeVar("OfCorpus", DocumentOutcome, Document)
+
+
+def by_corpus(found: Sequence[OfCorpus]) -> dict[str, list[OfCorpus]]:
+    """Documents, or their outcomes, by corpus."""
+    groups: dict[str, list[OfCorpus]] = {}
+    for one in found:
+        groups.setdefault(one.corpus, []).append(one)
+    return groups
+
+
 class RunReport:
     """Reports the outcomes of a run as they come, each under its own partition.
 
@@ -40,27 +51,30 @@ class RunReport:
     def __init__(self, context: dg.AssetExecutionContext, *, planned: bool) -> None:
         self._context = context
         self._planned = planned
-        self.ready: list[str] = []
+        self.ready: list[DocumentOutcome] = []
         self.rejected: list[DocumentOutcome] = []
         self.failed: list[DocumentOutcome] = []
 
     def add(self, outcomes: Sequence[DocumentOutcome]) -> None:
         """Report some outcomes together. A document may be taken in after the inbox's last tick."""
-        self._context.instance.add_dynamic_partitions(DOCUMENTS, [one.key for one in outcomes])
+        for corpus, of_corpus in by_corpus(outcomes).items():
+            self._context.instance.add_dynamic_partitions(corpus, [one.key for one in of_corpus])
         ready = [one for one in outcomes if one.state in ("ready", "unchanged")]
         others = [one for one in outcomes if one.state not in ("ready", "unchanged")]
         rejected = [one for one in others if one.rejected]
         failed = [one for one in others if not one.rejected]
         events = [event for one in ready for event in metadata.materializations(one)]
         store_materializations(self._context.instance, events, step_of(self._context))
-        reasons = {one.key: Rejection(one.error_class, one.error) for one in rejected}
-        report_rejected(self._context, reasons)
+        for corpus, of_corpus in by_corpus(rejected).items():
+            reasons = {one.key: Rejection(one.error_class, one.error) for one in of_corpus}
+            report_rejected(self._context, corpus, reasons)
         for one in failed:
             if not self._planned:
-                mark_planned(self._context, (CHUNKS, EMBEDDINGS), one.key)
+                assets = chunks_of(one.corpus), embeddings_of(one.corpus)
+                mark_planned(self._context, assets, one.key)
         for one in others:
             log.warning("%s: %s: %s", one.key, one.error_class, one.error)
-        self.ready += [one.key for one in ready]
+        self.ready += ready
         self.rejected += rejected
         self.failed += failed
 
@@ -88,7 +102,11 @@ def report_published(
                 break
             after = found[-1].document_id
             left = _of_ended_runs(instance, found)
-            shown = {asset: _shown(instance, asset, left) for asset in (CHUNKS, EMBEDDINGS)}
+            shown = {
+                asset: _shown(instance, asset, of_corpus)
+                for corpus, of_corpus in by_corpus(left).items()
+                for asset in (chunks_of(corpus), embeddings_of(corpus))
+            }
             missing = [event for document in left for event in _missing(document, shown)]
             store_materializations(instance, missing)
             count += len({event.partition for event in missing})

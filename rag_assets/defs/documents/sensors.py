@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import dagster as dg
 
 from rag_assets.defs.documents.jobs import document_processing, request_documents_run
-from rag_assets.defs.documents.partitions import DOCUMENTS, documents
+from rag_assets.defs.documents.partitions import DOCUMENTS, partitions_for
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.resources import CorpusResource
 from rag_assets.defs.under_way import TAKES_WORK, queue_limit_warnings
+from rag_assets.documents.corpora import asset_name, settings_for
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.intake import take_in
+from rag_assets.documents.sql.corpora import CorpusOptions, register_corpus
 from rag_assets.documents.sql.documents import queue_counts
 from rag_assets.documents.sql.lanes import paused_lanes
 from rag_assets.lanes import LANE_TAG, LARGE, PROCESSING, DocumentLane, runs_at_once
@@ -46,31 +48,58 @@ class LaneRuns:
         return max(0, enough - self.runs)
 
 
-@dg.sensor(
-    minimum_interval_seconds=10,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Records files added, changed, renamed or removed in RAG_DOCUMENTS_URL, and adds a "
-    "partition for each new document.",
-)
-def document_inbox(
-    context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
-) -> dg.SensorResult:
-    """Scan the inbox and record its changes."""
-    with as_failures():
-        intake = take_in(
-            corpus.database, open_inbox(corpus.settings), corpus.settings, cursor=context.cursor
-        )
-    for line in intake.remarks:
-        context.log.warning(line)
-    known = set(context.instance.get_dynamic_partitions(DOCUMENTS)) if intake.new_keys else set()
-    new = [key for key in intake.new_keys if key not in known]
-    if intake.changed:
-        context.log.info(str(intake))
-    return dg.SensorResult(
-        cursor=intake.cursor,
-        skip_reason=None if new else dg.SkipReason(str(intake)),
-        dynamic_partitions_requests=[documents.build_add_request(new)] if new else [],
+def inbox_sensor(options: CorpusOptions) -> dg.SensorDefinition:
+    """Build the sensor that scans the inbox of a corpus."""
+    name = options.corpus
+    where = "RAG_DOCUMENTS_URL" if name == DOCUMENTS else f"the inbox of {name}"
+
+    @dg.sensor(
+        name=asset_name(name, "inbox"),
+        minimum_interval_seconds=10,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Records files added, changed, renamed or removed in {where}, and adds a "
+        "partition for each new document.",
     )
+    def inbox(
+        context: dg.SensorEvaluationContext, corpus: dg.ResourceParam[CorpusResource]
+    ) -> dg.SensorResult:
+        """Scan the inbox and record its changes."""
+        with as_failures():
+            if name != DOCUMENTS and _registered_now(corpus, options):
+                # Searches learn of a new corpus within a second, before it has documents.
+                waits = dg.SkipReason(f"{name} is registered: its inbox is scanned from now on")
+                return dg.SensorResult(cursor=None, skip_reason=waits)
+            settings = settings_for(corpus.settings, options)
+            intake = take_in(
+                corpus.database,
+                open_inbox(settings),
+                settings,
+                corpus=name,
+                cursor=context.cursor,
+            )
+        for line in intake.remarks:
+            context.log.warning(line)
+        known = set(context.instance.get_dynamic_partitions(name)) if intake.new_keys else set()
+        new = [key for key in intake.new_keys if key not in known]
+        if intake.changed:
+            context.log.info(str(intake))
+        return dg.SensorResult(
+            cursor=intake.cursor,
+            skip_reason=None if new else dg.SkipReason(str(intake)),
+            dynamic_partitions_requests=[partitions_for(name).build_add_request(new)]
+            if new
+            else [],
+        )
+
+    return inbox
+
+
+def _registered_now(corpus: CorpusResource, options: CorpusOptions) -> bool:
+    with corpus.database.connect() as connection:
+        return register_corpus(connection, options)
+
+
+document_inbox = inbox_sensor(CorpusOptions(DOCUMENTS))
 
 
 @dg.sensor(

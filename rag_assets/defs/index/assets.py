@@ -1,22 +1,23 @@
 """The assets ``verse_embeddings_index`` and ``chunk_embeddings_index``, without partitions."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
 from rag_assets.audit.releasing import without_repairs
 from rag_assets.defs.bible.assets import OWNERS, verse_embeddings
+from rag_assets.defs.documents.metadata import embeddings_of
 from rag_assets.defs.failures import as_failures
 from rag_assets.defs.index import metadata
 from rag_assets.defs.index.backfill_window import BackfillHasVersionsDue
 from rag_assets.defs.index.changed_meanwhile import ChangedDuringLastRun
 from rag_assets.defs.index.config import IndexConfig
 from rag_assets.defs.resources import CorpusResource
-from rag_assets.documents.quality import documents_quality
+from rag_assets.documents.quality import keep_documents_evidence
 from rag_assets.index.indexed_tables import ASSETS, indexed_tables
 from rag_assets.index.maintain import IndexRequest, maintain
-from rag_assets.vectors.quality import QUALITY_CHECKS, keep_evidence
-from rag_assets.vectors.sql.tables import DOCUMENTS, Corpus
+from rag_assets.vectors.sql.tables import Corpus
 
 _BEING_CHECKED = dg.AutomationCondition.any_checks_match(dg.AutomationCondition.in_progress())
 _IDLE = (
@@ -27,19 +28,23 @@ _IDLE = (
     & ~_BEING_CHECKED
 )
 
-_TOO_LATE = dg.AutomationCondition.newly_updated() & ChangedDuringLastRun()
+_UPDATED_OR_FIRST = (
+    dg.AutomationCondition.newly_updated() | dg.AutomationCondition.initial_evaluation()
+)
+_TOO_LATE = _UPDATED_OR_FIRST & ChangedDuringLastRun()
 _HANDLED = (
     # A request is the end of it, even if its run fails or the release is refused.
-    (dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated())
+    (dg.AutomationCondition.newly_requested() | _UPDATED_OR_FIRST)
     & ~_TOO_LATE
     & ~dg.AutomationCondition.any_deps_match(dg.AutomationCondition.will_be_requested())
 )
 _UPSTREAM_CHANGED = (
     (dg.AutomationCondition.any_deps_updated() | _TOO_LATE)
-    .since(_HANDLED | dg.AutomationCondition.initial_evaluation())
+    .since(_HANDLED)
     .with_label("upstream assets changed since the last run began")
 )
-"""Not ``since_last_handled``: what was published during a run would wait for the next change."""
+"""Not ``since_last_handled``: what was published during a run would wait for the next change, as
+would what was published between a run and the sensor's first evaluation."""
 
 WHEN_UPSTREAM_CHANGED = (
     _UPSTREAM_CHANGED & ~dg.AutomationCondition.in_progress() & _IDLE
@@ -95,14 +100,7 @@ def _index_asset(
                 if corpus_name == "documents" and tables:
                     # The documents' checks cover all documents, and no run of theirs is the last
                     # one, so the gate's evidence is renewed here, before a possible release.
-                    judged = documents_quality(connection, corpus.settings)
-                    keep_evidence(
-                        connection,
-                        DOCUMENTS,
-                        judged,
-                        list(QUALITY_CHECKS),
-                        run_id=context.run.run_id,
-                    )
+                    keep_documents_evidence(connection, corpus.settings, run_id=context.run.run_id)
             outcomes = [
                 maintain(
                     corpus.database,
@@ -118,6 +116,13 @@ def _index_asset(
         return dg.MaterializeResult(metadata=metadata.of_index(outcomes))
 
     return index
+
+
+def depending_on(index: dg.AssetsDefinition, corpora: Sequence[str]) -> dg.AssetsDefinition:
+    """The documents' index with the vectors of all these corpora upstream."""
+    return index.map_asset_specs(
+        lambda spec: spec.replace_attributes(deps=[embeddings_of(name) for name in corpora])
+    )
 
 
 verse_embeddings_index = _index_asset(

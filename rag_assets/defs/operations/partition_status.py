@@ -16,10 +16,11 @@ from rag_assets.audit.model import SHOWN, Difference
 from rag_assets.bible.sql.verses import stored_versions
 from rag_assets.defs.bible.partitions import BIBLE_VERSIONS, bible_versions
 from rag_assets.defs.dagster_private import forget_partition
-from rag_assets.defs.documents.metadata import CHUNKS, EMBEDDINGS, materializations
-from rag_assets.defs.documents.partitions import DOCUMENTS, documents
+from rag_assets.defs.documents.metadata import chunks_of, embeddings_of, materializations
+from rag_assets.defs.documents.partitions import partitions_for
 from rag_assets.defs.under_way import partitions_of, runs_under_way
 from rag_assets.documents.publishing import stored_outcome
+from rag_assets.documents.sql.corpora import document_corpora
 from rag_assets.documents.sql.documents import find_documents, list_documents
 from rag_assets.operations.sql.overview import embedded_counts
 from rag_assets.postgres.database import Connection, Database
@@ -106,16 +107,17 @@ def _of_versions(versions: Mapping[str, VersionState]) -> Iterable[PartitionedAs
 
 
 def _of_documents(connection: Connection, at_work: set[str]) -> Iterable[PartitionedAsset]:
-    truth: dict[str, Truth] = {}
+    truth: dict[str, dict[str, Truth]] = {name: {} for name in document_corpora(connection)}
     after = 0
     while page := list_documents(connection, limit=_PAGE, after=after):
         after = page[-1].document_id
         for one in page:
             ready = one.state == "ready" and one.run_id not in at_work
             stored = one.stored_hash is not None
-            truth[one.key] = "made" if ready else "either" if stored else "absent"
-    for key in (CHUNKS, EMBEDDINGS):
-        yield PartitionedAsset(key, documents, DOCUMENTS, truth, True)
+            truth[one.corpus][one.key] = "made" if ready else "either" if stored else "absent"
+    for name, of_corpus in truth.items():
+        for key in (chunks_of(name), embeddings_of(name)):
+            yield PartitionedAsset(key, partitions_for(name), name, of_corpus, True)
 
 
 def correct_partitions(
@@ -125,15 +127,22 @@ def correct_partitions(
     found: Sequence[Difference],
 ) -> None:
     """Report what is stored, and forget what is not; a partition of nothing is removed."""
-    makers: Mapping[str, Callable[[Connection, str], dg.AssetMaterialization | None]] = {
+    with database.connect() as connection:
+        names = {
+            asset.to_user_string(): name
+            for name in document_corpora(connection)
+            for asset in (chunks_of(name), embeddings_of(name))
+        }
+    makers: dict[str, Callable[[Connection, str], dg.AssetMaterialization | None]] = {
         VERSES.to_user_string(): _of_verses,
         VERSE_EMBEDDINGS.to_user_string(): partial(_of_verse_embeddings, settings),
-        CHUNKS.to_user_string(): partial(_of_document, CHUNKS),
-        EMBEDDINGS.to_user_string(): partial(_of_document, EMBEDDINGS),
     }
+    for asset_of_documents in names:
+        key_of_it = dg.AssetKey.from_user_string(asset_of_documents)
+        makers[asset_of_documents] = partial(_of_document, key_of_it)
     for one in found:
         asset = dg.AssetKey.from_user_string(one.scope)
-        name = DOCUMENTS if asset in (CHUNKS, EMBEDDINGS) else BIBLE_VERSIONS
+        name = names.get(one.scope, BIBLE_VERSIONS)
         for key in one.keys:
             with database.connect() as connection:
                 event = makers[one.scope](connection, key)
@@ -148,7 +157,7 @@ def correct_partitions(
 
 
 def _is_stored(connection: Connection, name: str, key: str) -> bool:
-    if name == DOCUMENTS:
+    if name != BIBLE_VERSIONS:
         return bool(find_documents(connection, [key]))
     return any(version.code == key for version in stored_versions(connection))
 

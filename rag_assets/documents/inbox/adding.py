@@ -22,6 +22,7 @@ from rag_assets.progress import Progress
 from rag_assets.sandbox.beneath import RefusedFileError, entries_of
 from rag_assets.settings.documents import MB
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.tables import DOCUMENTS
 from rag_assets.visible import visible
 
 _BATCH = 200
@@ -60,10 +61,11 @@ def add_files(
     settings: Settings,
     paths: Sequence[Path],
     *,
+    corpus: str = DOCUMENTS,
     replace: bool = False,
     progress: Progress,
 ) -> Adding:
-    """Copy files and folders into the inbox unless they are there, and put them into the queue.
+    """Copy files and folders into an inbox unless they are there, and put them into the queue.
 
     :raises ConfigurationError: a path does not exist.
     """
@@ -79,8 +81,8 @@ def add_files(
                 adding.refused[visible(source.shown)] = str(error)
             progress.advance(1)
         with database.connect() as connection:
-            take_files(connection, inbox, settings, stored)
-            known = known_documents(connection, stored)
+            take_files(connection, inbox, settings, stored, corpus=corpus)
+            known = known_documents(connection, stored, corpus=corpus)
         for path in stored:
             if path in known:
                 adding.keys[path] = known[path].key

@@ -47,6 +47,7 @@ from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection, Database
 from rag_assets.settings.documents import MB
 from rag_assets.settings.model import Settings
+from rag_assets.vectors.sql.tables import DOCUMENTS
 
 PATIENCE_S = 20.0
 """Time limit for hashing in one scan; the rest waits for the next. A Dagster tick may take 60 s."""
@@ -112,14 +113,16 @@ def take_in(
     inbox: Inbox,
     settings: Settings,
     *,
+    corpus: str = DOCUMENTS,
     cursor: str | None = None,
     complete: Container[str] = frozenset(),
     force: bool = False,
     patience_s: float = PATIENCE_S,
     clock: Callable[[], float] = time.time,
 ) -> Intake:
-    """Scan the inbox and record its changes.
+    """Scan the inbox of a corpus and record its changes.
 
+    :param settings: as they apply to the corpus.
     :param cursor: of the last scan.
     :param complete: files that need not settle.
     :param force: withdraw every document if the inbox is empty.
@@ -134,17 +137,14 @@ def take_in(
         return Intake(str(before))
     limit = settings.rag_documents_per_tick
     with database.connect() as connection:
-        known, withdrawn = known_documents(connection), withdrawn_documents(connection)
+        known, withdrawn = _stored(connection, corpus)
         if known and not listing.files and not listing.refused and not force:
-            raise _empty(inbox, len(known))
+            raise _empty(inbox, corpus, len(known))
         reread = requeue_outdated(connection, READER, limit=limit)
     find = partial(
-        find_changes,
-        listing,
-        settle_s=settings.rag_documents_settle_s,
-        max_bytes=_max_bytes(settings),
-        complete=complete,
-    )
+        find_changes, listing,
+        settle_s=settings.rag_documents_settle_s, max_bytes=_max_bytes(settings), complete=complete,
+    )  # fmt: skip
     changes = find(known, withdrawn, {})
     hashes, faults = _hash(inbox, changes.unhashed, limit=limit, patience_s=patience_s, clock=clock)
     new_keys: tuple[str, ...] = ()
@@ -152,9 +152,9 @@ def take_in(
     if hashes or not changes.nothing:
         with database.connect() as connection:
             locks.lock_transaction(connection, locks.RECORDING_INTAKE)
-            known, withdrawn = known_documents(connection), withdrawn_documents(connection)
+            known, withdrawn = _stored(connection, corpus)
             changes = find(known, withdrawn, hashes)
-            new_keys = _record(connection, changes, hashes, settings)
+            new_keys = _record(connection, changes, hashes, settings, corpus)
             newest = newest_document(connection)
     left = len(changes.unhashed) + len(changes.settling)
     by_hand = _by_hand(known, changes, before)
@@ -169,11 +169,24 @@ def take_in(
     )
 
 
-def _empty(inbox: Inbox, known: int) -> InboxUnavailableError:
+def _stored(
+    connection: Connection, corpus: str
+) -> tuple[dict[str, KnownFile], dict[str, KnownFile]]:
+    """The documents of a corpus by path, and those that are withdrawn."""
+    return (
+        known_documents(connection, corpus=corpus),
+        withdrawn_documents(connection, corpus=corpus),
+    )
+
+
+def _empty(inbox: Inbox, corpus: str, known: int) -> InboxUnavailableError:
+    own = corpus == DOCUMENTS
+    address = "RAG_DOCUMENTS_URL" if own else f"the inbox URL of corpus {corpus}"
+    option = "" if own else f" --corpus {corpus}"
     return InboxUnavailableError(
         f"the inbox {inbox.describe()} is empty, but {known:,} documents are known: "
-        "is it mounted, is RAG_DOCUMENTS_URL right? None was withdrawn; "
-        "`rag-assets documents scan --force` withdraws them all"
+        f"is it mounted, is {address} right? None was withdrawn; "
+        f"`rag-assets documents scan --force{option}` withdraws them all"
     )
 
 
@@ -190,9 +203,14 @@ def _by_hand(
 
 
 def take_files(
-    connection: Connection, inbox: Inbox, settings: Settings, paths: Sequence[str]
+    connection: Connection,
+    inbox: Inbox,
+    settings: Settings,
+    paths: Sequence[str],
+    *,
+    corpus: str = DOCUMENTS,
 ) -> Intake:
-    """Record files that were added by command or API, without scanning the rest of the inbox.
+    """Record files that were added to a corpus by command or API, without scanning its inbox.
 
     A withdrawn document is restored, whoever withdrew it.
 
@@ -204,16 +222,16 @@ def take_files(
         locks.lock_transaction(connection, locks.RECORDING_INTAKE)
         changes = find_changes(
             Listing(found),
-            known_documents(connection, paths),
+            known_documents(connection, paths, corpus=corpus),
             {
                 path: replace(document, withdrawn_by="inbox")
-                for path, document in withdrawn_documents(connection, paths).items()
+                for path, document in withdrawn_documents(connection, paths, corpus=corpus).items()
             },
             hashes,
             settle_s=float("-inf"),
             max_bytes=_max_bytes(settings),
         )
-        new_keys = _record(connection, changes, hashes, settings)
+        new_keys = _record(connection, changes, hashes, settings, corpus)
     return replace(_intake(changes, new_keys), remarks=tuple(faults))
 
 
@@ -263,6 +281,7 @@ def _record(
     changes: InboxChanges,
     hashes: Mapping[str, bytes],
     settings: Settings,
+    corpus: str,
 ) -> tuple[str, ...]:
     """Record the changes in the connection's transaction; return new and restored keys."""
 
@@ -274,7 +293,7 @@ def _record(
     back = restore(connection, now(changes.restored))
     record_changed(connection, now(changes.changed))
     record_touched(connection, now(changes.touched))
-    new = _add(connection, changes.added, hashes, settings)
+    new = _add(connection, changes.added, hashes, settings, corpus)
     _refuse_too_large(connection, changes, new, settings)
     # Last, because it locks the vectors, and the holder of that lock must not wait for rows.
     if changes.withdrawn:
@@ -301,6 +320,7 @@ def _add(
     files: Sequence[FoundFile],
     hashes: Mapping[str, bytes],
     settings: Settings,
+    corpus: str,
 ) -> tuple[NewDocument, ...]:
     """Insert new documents, each with an unused key."""
     new: dict[str, NewDocument] = {}
@@ -318,6 +338,7 @@ def _add(
             _content_of(file, hashes, settings),
             lane_of(file.bytes, settings),
             priority_of(file.bytes, settings),
+            corpus,
         )
     added = set(add_documents(connection, list(new.values()))) if new else set()
     return tuple(document for key, document in new.items() if key in added)

@@ -44,6 +44,7 @@ class Document:
 
     document_id: int
     key: str
+    corpus: str
     path: str
     bytes: int
     modified: str
@@ -115,7 +116,8 @@ def find_documents(connection: Connection, keys: Sequence[str]) -> tuple[Documen
         connection,
         Document,
         """
-        SELECT document_id, document_key AS key, path, bytes, modified, content_hash, state, lane,
+        SELECT document_id, document_key AS key, corpus, path, bytes, modified, content_hash, state,
+               lane,
                priority, dropped_at, queued_at, nullif(not_before, '-infinity') AS not_before,
                attempts, run_id, lease_until, started_at, ended_at, error_class, error,
                withdrawn_at, withdrawn_by, stored_hash, chunking, title, media_type, language,
@@ -186,6 +188,7 @@ def list_documents(
     limit: int,
     after: int | None = None,
     languages: Sequence[str] | None = None,
+    corpora: Sequence[str] | None = None,
 ) -> tuple[Document, ...]:
     """List documents in the order of arrival.
 
@@ -200,6 +203,7 @@ def list_documents(
            AND document_id > coalesce(%(after)s, 0)
            AND (%(languages)s::text[] IS NULL
                 OR lower(split_part(language, '-', 1)) = ANY(%(languages)s))
+           AND (%(corpora)s::text[] IS NULL OR corpus = ANY(%(corpora)s))
          ORDER BY document_id LIMIT %(limit)s
         """,
         {
@@ -208,13 +212,19 @@ def list_documents(
             "after": after,
             "limit": limit,
             "languages": languages and list(languages),
+            "corpora": None if corpora is None else list(corpora),
         },
     ).fetchall()
     return find_documents(connection, [row[0] for row in rows])
 
 
 def nearest_keys(
-    connection: Connection, word: str, *, limit: int = 5, languages: Sequence[str] | None = None
+    connection: Connection,
+    word: str,
+    *,
+    limit: int = 5,
+    languages: Sequence[str] | None = None,
+    corpora: Sequence[str] | None = None,
 ) -> tuple[str, ...]:
     """Return keys that contain a word, shortest first, to suggest for a mistyped key.
 
@@ -226,9 +236,15 @@ def nearest_keys(
          WHERE strpos(lower(document_key), lower(%(word)s)) > 0
            AND (%(languages)s::text[] IS NULL
                 OR lower(split_part(language, '-', 1)) = ANY(%(languages)s))
+           AND (%(corpora)s::text[] IS NULL OR corpus = ANY(%(corpora)s))
          ORDER BY length(document_key), document_key LIMIT %(limit)s
         """,
-        {"word": word, "limit": limit, "languages": languages and list(languages)},
+        {
+            "word": word,
+            "limit": limit,
+            "languages": languages and list(languages),
+            "corpora": None if corpora is None else list(corpora),
+        },
     ).fetchall()
     return tuple(row[0] for row in rows)
 

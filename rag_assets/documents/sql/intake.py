@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rag_assets.documents.sql.documents import Digest, State
 from rag_assets.lanes import Lane
 from rag_assets.postgres.database import Connection, one
+from rag_assets.vectors.sql.tables import DOCUMENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class NewDocument:
     content_hash: Digest
     lane: Lane
     priority: int
+    corpus: str = DOCUMENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,37 +55,41 @@ class FileNow:
 
 
 def known_documents(
-    connection: Connection, paths: Sequence[str] | None = None
+    connection: Connection, paths: Sequence[str] | None = None, *, corpus: str = DOCUMENTS
 ) -> dict[str, KnownFile]:
-    """Return the documents that are not withdrawn, by path.
+    """Return the documents of a corpus that are not withdrawn, by path.
 
     :param paths: only documents with one of these paths.
     """
-    return _files(connection, paths, withdrawn=False)
+    return _files(connection, paths, corpus, withdrawn=False)
 
 
 def withdrawn_documents(
-    connection: Connection, paths: Sequence[str] | None = None
+    connection: Connection, paths: Sequence[str] | None = None, *, corpus: str = DOCUMENTS
 ) -> dict[str, KnownFile]:
-    """Return withdrawn documents that are still stored, by path.
+    """Return withdrawn documents of a corpus that are still stored, by path.
 
     Of several with one path, the one withdrawn by command takes precedence, then the latest.
     """
-    return _files(connection, paths, withdrawn=True)
+    return _files(connection, paths, corpus, withdrawn=True)
 
 
 def _files(
-    connection: Connection, paths: Sequence[str] | None, *, withdrawn: bool
+    connection: Connection, paths: Sequence[str] | None, corpus: str, *, withdrawn: bool
 ) -> dict[str, KnownFile]:
     rows = connection.execute(
         """
         SELECT path, document_id, document_key, bytes, modified, content_hash, state, withdrawn_by
           FROM documents
-         WHERE (state = 'withdrawn') = %(withdrawn)s
+         WHERE (state = 'withdrawn') = %(withdrawn)s AND corpus = %(corpus)s
            AND (%(paths)s::text[] IS NULL OR path = ANY(%(paths)s))
          ORDER BY withdrawn_by = 'command', withdrawn_at, document_id
         """,
-        {"withdrawn": withdrawn, "paths": None if paths is None else list(paths)},
+        {
+            "withdrawn": withdrawn,
+            "corpus": corpus,
+            "paths": None if paths is None else list(paths),
+        },
     )
     # Positional rows: there may be 100,000, and names take twice as long.
     return {path: KnownFile(*file) for path, *file in rows}
@@ -110,11 +116,12 @@ def add_documents(connection: Connection, files: Sequence[NewDocument]) -> tuple
     """
     rows = connection.execute(
         """
-        INSERT INTO documents (document_key, path, bytes, modified, content_hash, lane, priority)
-        SELECT key, path, bytes, modified, content_hash, lane, priority
+        INSERT INTO documents (document_key, path, bytes, modified, content_hash, lane, priority,
+                               corpus)
+        SELECT key, path, bytes, modified, content_hash, lane, priority, corpus
           FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::bytea[], %s::text[],
-                      %s::smallint[]) WITH ORDINALITY
-               AS file (key, path, bytes, modified, content_hash, lane, priority, place)
+                      %s::smallint[], %s::text[]) WITH ORDINALITY
+               AS file (key, path, bytes, modified, content_hash, lane, priority, corpus, place)
          ORDER BY place
         ON CONFLICT DO NOTHING
         RETURNING document_key
@@ -127,6 +134,7 @@ def add_documents(connection: Connection, files: Sequence[NewDocument]) -> tuple
             [file.content_hash for file in files],
             [file.lane for file in files],
             [file.priority for file in files],
+            [file.corpus for file in files],
         ),
     ).fetchall()
     return tuple(row[0] for row in rows)

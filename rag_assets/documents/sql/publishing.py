@@ -53,6 +53,7 @@ class Publication:
     texts: Sequence[Text]
     cost_usd: float | None
     seconds: Mapping[str, float]
+    corpus: str = DOCUMENTS
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def publish(
         removed = delete_gone(connection, document_id) if had_chunks else 0
         for space, rows in written.items():
             if rows:
-                record_change(connection, documents_table(space), DOCUMENTS, rows)
+                record_change(connection, documents_table(space), publication.corpus, rows)
                 encode_new(connection, documents_table(space), _chunk_ids(connection))
             _forget_answers(connection, space)
         seconds = {**publication.seconds, "store": time.monotonic() - started}
@@ -130,7 +131,7 @@ def _write_vectors(connection: Connection, publication: Publication, space: Spac
         " ORDER BY created_at DESC LIMIT 1) AS found ON true"
     ).format(table=table.identifier)
     chunks = len(publication.document.chunks)
-    announce(connection, table, DOCUMENTS)
+    announce(connection, table, publication.corpus)
     _delete_untrusted(connection, table)
     rows = _write(connection, publication, table, answers)
     if rows < chunks:
@@ -174,7 +175,7 @@ def _write(
         connection.execute(
             statement,
             {
-                "collection": DOCUMENTS,
+                "collection": publication.corpus,
                 "id": publication.document_id,
                 "language": publication.document.language,
                 "run_id": publication.run_id,

@@ -38,6 +38,7 @@ class Claimed:
 
     document_id: int
     key: str
+    corpus: str
     path: str
     bytes: int
     content_hash: Digest
@@ -48,19 +49,32 @@ class Claimed:
 
 
 _CLAIM = """
-    WITH next AS (
-        SELECT document_id, bytes, priority, queued_at FROM documents
-         WHERE state = 'waiting' AND not_before <= now()
-           AND (%(lane)s::text IS NULL OR lane = %(lane)s)
-           AND (%(keys)s::text[] IS NULL OR document_key = ANY(%(keys)s))
-           AND coalesce(error_class = %(lost)s AND attempts >= %(suspicious)s, false)
-               = %(suspects)s
-         ORDER BY priority, queued_at, document_id LIMIT %(limit)s
-           FOR UPDATE SKIP LOCKED
+    WITH corpora AS (
+        SELECT corpus, (SELECT max(claimed_at) FROM corpus_turns t
+                         WHERE t.corpus = c.corpus
+                           AND (%(lane)s::text IS NULL OR t.lane = %(lane)s)) AS served_at
+          FROM document_corpora c
+    ), next AS (
+        SELECT found.*, corpora.served_at
+          FROM corpora CROSS JOIN LATERAL (
+               SELECT document_id, corpus, bytes, priority, queued_at FROM documents d
+                WHERE state = 'waiting' AND not_before <= now() AND d.corpus = corpora.corpus
+                  AND (%(lane)s::text IS NULL OR lane = %(lane)s)
+                  AND (%(keys)s::text[] IS NULL OR document_key = ANY(%(keys)s))
+                  AND coalesce(error_class = %(lost)s AND attempts >= %(suspicious)s, false)
+                      = %(suspects)s
+                ORDER BY priority, queued_at, document_id LIMIT %(limit)s
+                  FOR UPDATE SKIP LOCKED) AS found
+    ), turns AS (
+        SELECT document_id, bytes, row_number() OVER (
+                   ORDER BY priority > 0, turn, served_at NULLS FIRST, queued_at, document_id
+               ) AS place
+          FROM (SELECT *, row_number() OVER (PARTITION BY corpus
+                                             ORDER BY priority, queued_at, document_id) AS turn
+                  FROM next) AS of_corpus
     ), summed AS (
-        SELECT document_id, bytes, priority, queued_at,
-               sum(bytes) OVER (ORDER BY priority, queued_at, document_id) AS total
-          FROM next
+        SELECT document_id, bytes, place, sum(bytes) OVER (ORDER BY place) AS total
+          FROM turns WHERE place <= %(limit)s
     ), claimed AS (
         UPDATE documents d
            SET state = 'running', run_id = %(run_id)s, attempts = attempts + 1,
@@ -68,11 +82,16 @@ _CLAIM = """
                started_at = now(), ended_at = NULL
           FROM summed s
          WHERE d.document_id = s.document_id AND s.total - s.bytes < %(max_bytes)s
-        RETURNING d.*
+        RETURNING d.*, s.place
+    ), served AS (
+        INSERT INTO corpus_turns (corpus, lane, claimed_at)
+        SELECT corpus, lane, clock_timestamp() FROM claimed GROUP BY corpus, lane
+         ORDER BY max(place)
+        ON CONFLICT (corpus, lane) DO UPDATE SET claimed_at = EXCLUDED.claimed_at
     )
-    SELECT document_id, document_key AS key, path, bytes, content_hash, attempts,
+    SELECT document_id, document_key AS key, corpus, path, bytes, content_hash, attempts,
            stored_hash, chunking, %(suspects)s AS suspect
-      FROM claimed ORDER BY priority, queued_at, document_id
+      FROM claimed ORDER BY place
 """
 
 
@@ -89,7 +108,10 @@ def claim(
     keys: Sequence[str] | None = None,
     suspects: bool = False,
 ) -> tuple[Claimed, ...]:
-    """Claim documents for a run, by priority and age, in a transaction of its own.
+    """Claim documents for a run, in a transaction of its own.
+
+    The corpora take turns, first the one that was served longest ago in the lane; within a corpus,
+    documents go by priority and age. Documents that an operator asked for come before all others.
 
     First requeues documents whose run has died, or makes them dead letters after their last
     attempt. Uses the indexes on waiting and on running documents.

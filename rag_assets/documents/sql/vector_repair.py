@@ -10,7 +10,7 @@ from rag_assets.postgres import locks
 from rag_assets.postgres.database import Connection
 from rag_assets.vectors.sql.code_writing import encode_new
 from rag_assets.vectors.sql.spaces import Space
-from rag_assets.vectors.sql.tables import DOCUMENTS, announce, documents_table
+from rag_assets.vectors.sql.tables import VectorTable, announce, documents_table
 
 
 def write_chunk_vectors(
@@ -23,8 +23,31 @@ def write_chunk_vectors(
     """
     table = documents_table(space)
     locks.lock_transaction(connection, locks.WRITING_CHUNK_VECTORS)
-    announce(connection, table, DOCUMENTS, rows=len(ids))
-    written = connection.execute(
+    written = sum(
+        _write(connection, table, part, corpus=corpus, run_id=run_id)
+        for corpus, part in _by_corpus(connection, ids)
+    )
+    encode_new(connection, table, ids)
+    return written
+
+
+def _by_corpus(connection: Connection, ids: Sequence[int]) -> list[tuple[str, list[int]]]:
+    """Uses the primary keys."""
+    return connection.execute(
+        """
+        SELECT corpus, array_agg(chunk_id)
+          FROM document_chunks JOIN documents USING (document_id)
+         WHERE chunk_id = ANY(%s) GROUP BY corpus ORDER BY corpus
+        """,
+        (list(ids),),
+    ).fetchall()
+
+
+def _write(
+    connection: Connection, table: VectorTable, ids: Sequence[int], *, corpus: str, run_id: str
+) -> int:
+    announce(connection, table, corpus, rows=len(ids))
+    return connection.execute(
         sql.SQL(
             """
             INSERT INTO {table} AS e (chunk_id, collection, document_id, language, embedding,
@@ -47,8 +70,6 @@ def write_chunk_vectors(
                  = (EXCLUDED.document_id, EXCLUDED.language, EXCLUDED.embedding,
                     EXCLUDED.text_hash, EXCLUDED.run_id, now(), false)
             """
-        ).format(table=table.identifier, answers=space.answers_table),
-        {"ids": list(ids), "collection": DOCUMENTS, "run_id": run_id},
+        ).format(table=table.identifier, answers=table.space.answers_table),
+        {"ids": list(ids), "collection": corpus, "run_id": run_id},
     ).rowcount
-    encode_new(connection, table, ids)
-    return written

@@ -31,7 +31,7 @@ from rag_assets.vectors.sql.tables import (
 
 _TABLES: dict[Corpus, tuple[str, ...]] = {
     "bible": ("bible_versions", "verses"),
-    "documents": ("documents", "document_chunks"),
+    "documents": ("document_corpora", "documents", "document_chunks"),
 }
 """A corpus' tables other than vectors, each after those that it references."""
 _IDENTITIES = {

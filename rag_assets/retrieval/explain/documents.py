@@ -36,7 +36,8 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
         wanted, found = replace(wanted, key=key), find_document(connection, key)
     language = found.language if found else None
     of_language = language is not None and may.allows_language(language)
-    if not may.allows_corpus("documents") or not (may.languages is None or of_language):
+    of_corpus = may.allows_corpus(found.corpus) if found else may.document_corpora is None
+    if not of_corpus or not (may.languages is None or of_language):
         return Passage(wanted.asked, wanted.asked, "documents", (), {}, lambda: OUTSIDE_KEY_SCOPE)
     if found is None and wanted.doubt is not None:
         raise wanted.doubt
@@ -51,6 +52,8 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
         if wanted.position in (None, int(one.place))
     ]
     position = f"#{wanted.position}" if wanted.position else ""
+    served = context.served.documents
+    near = () if found else keys_near(connection, wanted.key, corpora=may.document_corpora)
 
     def facts() -> DocumentFacts:
         return DocumentFacts(
@@ -59,8 +62,8 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
             document=found,
             passages=passages,
             unscanned=_unscanned(context.settings, wanted.key, found),
-            near=() if found else near_names(wanted.key, keys_near(connection, wanted.key)),
-            released=context.served.documents is not None,
+            near=() if found else near_names(wanted.key, near),
+            released=served is not None and (found is None or found.corpus in served.corpora),
             release_id=context.served.release_id,
             pause=paused_lanes(connection).get(found.lane) if found else None,
         )

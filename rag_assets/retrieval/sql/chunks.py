@@ -14,8 +14,9 @@ from rag_assets.postgres.time_limit import limited
 from rag_assets.vectors.sql.statement import Joined
 
 CHUNKS = Joined(
-    columns="c.document_id, d.document_key, coalesce(d.title, d.document_key) AS title, c.language,"
-    " c.page, c.heading, c.position, c.text",
+    columns="c.document_id, d.document_key, d.corpus,"
+    " coalesce(d.title, d.document_key) AS title, c.language, c.page, c.heading,"
+    " c.position, c.text",
     tables="JOIN document_chunks c ON c.chunk_id = near.id"
     " JOIN documents d ON d.document_id = c.document_id AND d.state <> 'withdrawn'",
 )
@@ -35,6 +36,7 @@ class FoundChunk:
 
     document_id: int
     document_key: str
+    corpus: str
     title: str
     language: str
     page: int | None
@@ -56,11 +58,13 @@ def documents_by_key(
     keys: Sequence[str],
     *,
     languages: Sequence[str] | None = None,
+    corpora: Sequence[str] | None = None,
     timeout_ms: int = 0,
 ) -> Mapping[str, NamedDocument]:
     """Those of these documents that have chunks and are not withdrawn. Uses the key's index.
 
     :param languages: only those in these languages, as primary subtags.
+    :param corpora: only those of these corpora.
     """
     with limited(connection, timeout_ms):
         found = connection.execute(
@@ -69,8 +73,13 @@ def documents_by_key(
              WHERE document_key = ANY(%(keys)s) AND chunks > 0 AND state <> 'withdrawn'
                AND (%(languages)s::text[] IS NULL
                     OR lower(split_part(language, '-', 1)) = ANY(%(languages)s))
+               AND (%(corpora)s::text[] IS NULL OR corpus = ANY(%(corpora)s))
             """,
-            {"keys": _without_nul(keys), "languages": languages and list(languages)},
+            {
+                "keys": _without_nul(keys),
+                "languages": languages and list(languages),
+                "corpora": None if corpora is None else list(corpora),
+            },
         )
     return {key: NamedDocument(number, chunks) for key, number, chunks in found.fetchall()}
 
@@ -80,13 +89,14 @@ def keys_near(
     key: str,
     *,
     languages: Sequence[str] | None = None,
+    corpora: Sequence[str] | None = None,
     timeout_ms: int = 0,
 ) -> list[str]:
     """Keys of searchable documents that an unknown key may have been meant for.
 
     Its neighbours in key order, using the key's index, and some that contain its longest word.
 
-    :param languages: as for :func:`documents_by_key`.
+    :param languages: as for :func:`documents_by_key`, like ``corpora``.
     """
     (clean,) = _without_nul([key])
     words = "".join(letter if letter.isalnum() else " " for letter in clean).split()
@@ -97,12 +107,14 @@ def keys_near(
               WHERE document_key >= %(key)s AND chunks > 0 AND state <> 'withdrawn'
                AND (%(languages)s::text[] IS NULL
                     OR lower(split_part(language, '-', 1)) = ANY(%(languages)s))
+               AND (%(corpora)s::text[] IS NULL OR corpus = ANY(%(corpora)s))
               ORDER BY document_key LIMIT %(near)s)
             UNION
             (SELECT document_key FROM documents
               WHERE document_key < %(key)s AND chunks > 0 AND state <> 'withdrawn'
                AND (%(languages)s::text[] IS NULL
                     OR lower(split_part(language, '-', 1)) = ANY(%(languages)s))
+               AND (%(corpora)s::text[] IS NULL OR corpus = ANY(%(corpora)s))
               ORDER BY document_key DESC LIMIT %(near)s)
             UNION
             (SELECT document_key FROM documents
@@ -110,6 +122,8 @@ def keys_near(
                 AND chunks > 0 AND state <> 'withdrawn'
                 AND (%(languages)s::text[] IS NULL
                     OR lower(split_part(language, '-', 1)) = ANY(%(languages)s))
+                AND (%(corpora)s::text[] IS NULL OR corpus = ANY(%(corpora)s))
+               AND (%(corpora)s::text[] IS NULL OR corpus = ANY(%(corpora)s))
               LIMIT %(near)s)
             """,
             {
@@ -117,6 +131,7 @@ def keys_near(
                 "word": max(words, key=len, default="").lower(),
                 "near": _NEAR,
                 "languages": languages and list(languages),
+                "corpora": None if corpora is None else list(corpora),
             },
         )
     return [row[0] for row in found.fetchall()]
@@ -162,17 +177,20 @@ def neighbours(
     return [(tuple(before), tuple(after)) for before, after in found]
 
 
-def chunks_by_language(connection: Connection, *, timeout_ms: int = 0) -> dict[str, int]:
-    """Chunks of the searchable documents by language. Reads all of ``documents``."""
+def chunks_by_corpus(connection: Connection, *, timeout_ms: int = 0) -> dict[str, dict[str, int]]:
+    """Chunks of the searchable documents by corpus and language. Reads all of ``documents``."""
     with limited(connection, timeout_ms):
         found = connection.execute(
             """
-            SELECT language, sum(chunks)::bigint FROM documents
+            SELECT corpus, language, sum(chunks)::bigint FROM documents
              WHERE chunks > 0 AND language IS NOT NULL AND state <> 'withdrawn'
-             GROUP BY language ORDER BY language
+             GROUP BY corpus, language ORDER BY corpus, language
             """
         )
-    return dict(found.fetchall())
+    counts: dict[str, dict[str, int]] = {}
+    for corpus, language, chunks in found.fetchall():
+        counts.setdefault(corpus, {})[language] = chunks
+    return counts
 
 
 def _without_nul(keys: Iterable[str]) -> list[str]:

@@ -88,6 +88,7 @@ def matches(
                 "first": rows.chapters[0] if rows.chapters else None,
                 "last": rows.chapters[1] if rows.chapters else None,
                 "documents": None if rows.documents is None else list(rows.documents),
+                "corpora": None if rows.corpora is None else list(rows.corpora),
                 "limit": limit,
                 "budget": BUDGET,
                 "near": list(near),
@@ -285,6 +286,13 @@ def _passing(source: _Source, rows: RowFilter, of: sql.Identifier) -> sql.Compos
             (sql.SQL("{of}.book = ANY(%(books)s)"), rows.books is not None),
             (sql.SQL("{of}.chapter BETWEEN %(first)s AND %(last)s"), rows.chapters is not None),
             (sql.SQL("{of}.document_id = ANY(%(documents)s)"), rows.documents is not None),
+            (
+                sql.SQL(
+                    "{of}.document_id IN (SELECT d.document_id FROM documents d"
+                    " WHERE d.corpus = ANY(%(corpora)s))"
+                ),
+                rows.corpora is not None,
+            ),
         )
         if applies
     ]

@@ -108,8 +108,8 @@ def chunks_from(
     with limited(connection, timeout_ms):
         rows = connection.execute(
             """
-            SELECT c.document_id, d.document_key, coalesce(d.title, d.document_key), c.language,
-                   c.page, c.heading, c.position, c.text
+            SELECT c.document_id, d.document_key, d.corpus, coalesce(d.title, d.document_key),
+                   c.language, c.page, c.heading, c.position, c.text
               FROM documents d JOIN document_chunks c USING (document_id)
              WHERE d.document_id = %s AND d.state <> 'withdrawn' AND c.position >= %s
              ORDER BY c.position LIMIT %s
@@ -135,11 +135,15 @@ def version_names(
 
 
 def documents_by_language(
-    connection: Connection, languages: Sequence[str] | None, *, timeout_ms: int = 0
+    connection: Connection,
+    languages: Sequence[str] | None,
+    *,
+    corpora: Sequence[str] | None = None,
+    timeout_ms: int = 0,
 ) -> list[DocumentsOfLanguage]:
     """Searchable documents by language. Reads all of ``documents``.
 
-    :param languages: only these tags; ``None`` for all.
+    :param languages: only these tags; ``None`` for all. ``corpora``: only these.
     """
     with limited(connection, timeout_ms):
         rows = connection.execute(
@@ -147,9 +151,13 @@ def documents_by_language(
             SELECT language, count(*), sum(chunks)::bigint FROM documents
              WHERE chunks > 0 AND language IS NOT NULL AND state <> 'withdrawn'
                AND (%(languages)s::text[] IS NULL OR language = ANY(%(languages)s))
+               AND (%(corpora)s::text[] IS NULL OR corpus = ANY(%(corpora)s))
              GROUP BY language ORDER BY language
             """,
-            {"languages": None if languages is None else list(languages)},
+            {
+                "languages": None if languages is None else list(languages),
+                "corpora": None if corpora is None else list(corpora),
+            },
         )
     return [DocumentsOfLanguage(*columns) for columns in rows.fetchall()]
 
@@ -160,11 +168,12 @@ def documents_after(
     limit: int,
     languages: Sequence[str] | None,
     *,
+    corpora: Sequence[str] | None = None,
     timeout_ms: int = 0,
 ) -> list[ListedDocument]:
     """Up to ``limit`` searchable documents after a key, in order of their keys, by its index.
 
-    :param languages: only these tags; ``None`` for all.
+    :param languages: only these tags; ``None`` for all. ``corpora``: only these.
     """
     with limited(connection, timeout_ms):
         rows = connection.execute(
@@ -173,11 +182,13 @@ def documents_after(
              WHERE document_key > %(key)s AND chunks > 0 AND language IS NOT NULL
                AND state <> 'withdrawn'
                AND (%(languages)s::text[] IS NULL OR language = ANY(%(languages)s))
+               AND (%(corpora)s::text[] IS NULL OR corpus = ANY(%(corpora)s))
              ORDER BY document_key LIMIT %(limit)s
             """,
             {
                 "key": key.replace("\0", " "),  # PostgreSQL has no such character
                 "languages": None if languages is None else list(languages),
+                "corpora": None if corpora is None else list(corpora),
                 "limit": limit,
             },
         )

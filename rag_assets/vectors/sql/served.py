@@ -18,7 +18,7 @@ from rag_assets.postgres.database import Connection, fetch_all, one
 from rag_assets.vectors.sql.code_sets import CodeUse
 from rag_assets.vectors.sql.indexes import Probes, recorded_search
 from rag_assets.vectors.sql.spaces import Role
-from rag_assets.vectors.sql.tables import Corpus
+from rag_assets.vectors.sql.tables import DOCUMENTS, Corpus
 
 CHANNEL = "rag_release"
 """Notified, with the release's number, when another release becomes active."""
@@ -87,6 +87,13 @@ class Release:
     activated_at: datetime | None
     ended_at: datetime | None
     spaces: tuple[ReleasedSpace, ...]
+
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        """The document corpora that it serves; a release of before there were several: one."""
+        if self.space("documents", "small") is None:
+            return ()
+        return tuple(self.manifest["content"].get("corpora", (DOCUMENTS,)))
 
     def space(self, corpus: Corpus, role: Role) -> ReleasedSpace | None:
         """The space with this role for a corpus."""
@@ -174,14 +181,15 @@ def _pinned(connection: Connection, column: str, kept: int) -> frozenset[int]:
 
 
 def release_state(connection: Connection) -> tuple[object, ...]:
-    """A value that changes whenever the active release or a version's policy does."""
+    """A value that changes whenever the active release, a version's policy or the corpora do."""
     return one(
         connection.execute(
             """
             SELECT (SELECT release_id FROM releases WHERE state = 'active'),
                    (SELECT activated_at FROM releases WHERE state = 'active'),
                    (SELECT array_agg(version_code ORDER BY version_code) FROM bible_versions
-                     WHERE enabled_for_rag AND ai_allowed)
+                     WHERE enabled_for_rag AND ai_allowed),
+                   (SELECT array_agg(corpus ORDER BY corpus) FROM document_corpora)
             """
         )
     )

@@ -16,6 +16,10 @@ from rag_assets.vectors.search_plan import RowFilter, SearchPlan, candidates_for
 from rag_assets.vectors.sql.code_sets import CodeSet
 from rag_assets.vectors.sql.tables import VectorTable
 
+_OF_CORPORA = sql.SQL(
+    "document_id IN (SELECT d.document_id FROM documents d WHERE d.corpus = ANY({}::text[]))"
+)
+
 
 @dataclass(frozen=True)
 class Joined:
@@ -170,6 +174,8 @@ def passing_codes(
         )
     if rows.documents is not None:
         conditions.append(sql.SQL("document_id = ANY({}::bigint[])").format(place("documents")))
+    if rows.corpora is not None:
+        conditions.append(_OF_CORPORA.format(place("corpora")))
     return conditions
 
 
@@ -207,6 +213,8 @@ def _of_chunks(
     conditions = [sql.SQL("TRUE").format()]
     if rows.documents is not None:
         conditions.append(sql.SQL("document_id = ANY({}::bigint[])").format(place("documents")))
+    if rows.corpora is not None:
+        conditions.append(_OF_CORPORA.format(place("corpora")))
     if rows.scopes is not None and not through_index and rows.documents is None:
         # No index on this table finds a language's rows, but the one on document_id does.
         conditions.append(
@@ -243,6 +251,7 @@ def values(
         "first": first,
         "last": last,
         "documents": None if rows.documents is None else list(rows.documents),
+        "corpora": None if rows.corpora is None else list(rows.corpora),
     }
 
 

@@ -17,14 +17,12 @@ from .element_kind import ElementKind
 from .element_tag_type_0 import ElementTagType0
 from .eval_query import EvalQuery
 from .eval_request import EvalRequest
-from .eval_request_corpus import EvalRequestCorpus
 from .eval_response import EvalResponse
 from .eval_result import EvalResult
 from .expected_model import ExpectedModel
 from .expected_model_corpus import ExpectedModelCorpus
 from .expected_model_stage import ExpectedModelStage
 from .explain_request import ExplainRequest
-from .explain_request_corpus import ExplainRequestCorpus
 from .explain_request_snippet import ExplainRequestSnippet
 from .explain_response import ExplainResponse
 from .explained_document_hit_model import ExplainedDocumentHitModel
@@ -61,10 +59,8 @@ from .reranking_model_outcome import RerankingModelOutcome
 from .resume_queue import ResumeQueue
 from .resume_queue_lane import ResumeQueueLane
 from .retrieve_request import RetrieveRequest
-from .retrieve_request_corpus import RetrieveRequestCorpus
 from .retrieve_request_snippet import RetrieveRequestSnippet
 from .retrieve_response import RetrieveResponse
-from .retrieve_simply_corpus import RetrieveSimplyCorpus
 from .retrieve_simply_snippet import RetrieveSimplySnippet
 from .retry_dead_letters import RetryDeadLetters
 from .separate_large_jobs import SeparateLargeJobs
@@ -95,14 +91,12 @@ __all__ = (
     "ElementTagType0",
     "EvalQuery",
     "EvalRequest",
-    "EvalRequestCorpus",
     "EvalResponse",
     "EvalResult",
     "ExpectedModel",
     "ExpectedModelCorpus",
     "ExpectedModelStage",
     "ExplainRequest",
-    "ExplainRequestCorpus",
     "ExplainRequestSnippet",
     "ExplainResponse",
     "ExplainedDocumentHitModel",
@@ -139,10 +133,8 @@ __all__ = (
     "ResumeQueue",
     "ResumeQueueLane",
     "RetrieveRequest",
-    "RetrieveRequestCorpus",
     "RetrieveRequestSnippet",
     "RetrieveResponse",
-    "RetrieveSimplyCorpus",
     "RetrieveSimplySnippet",
     "RetryDeadLetters",
     "SeparateLargeJobs",

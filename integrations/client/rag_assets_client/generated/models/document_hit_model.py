@@ -29,6 +29,7 @@ class DocumentHitModel:
 
     Attributes:
         rank (int):
+        document_corpus (str): The document corpus, as `corpus` of a request.
         reference (str): For people: the title, and the page or heading.
         document (str): The document's key.
         title (str):
@@ -49,6 +50,7 @@ class DocumentHitModel:
     """
 
     rank: int
+    document_corpus: str
     reference: str
     document: str
     title: str
@@ -69,6 +71,8 @@ class DocumentHitModel:
 
     def to_dict(self) -> dict[str, Any]:
         rank = self.rank
+
+        document_corpus = self.document_corpus
 
         reference = self.reference
 
@@ -125,6 +129,7 @@ class DocumentHitModel:
         field_dict.update(
             {
                 "rank": rank,
+                "document_corpus": document_corpus,
                 "reference": reference,
                 "document": document,
                 "title": title,
@@ -154,6 +159,8 @@ class DocumentHitModel:
 
         d = dict(src_dict)
         rank = d.pop("rank")
+
+        document_corpus = d.pop("document_corpus")
 
         reference = d.pop("reference")
 
@@ -237,6 +244,7 @@ class DocumentHitModel:
 
         document_hit_model = cls(
             rank=rank,
+            document_corpus=document_corpus,
             reference=reference,
             document=document,
             title=title,

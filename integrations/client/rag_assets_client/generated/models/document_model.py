@@ -23,7 +23,8 @@ class DocumentModel:
 
     Attributes:
         key (str):
-        path (str): Below the inbox.
+        corpus (str): The document corpus.
+        path (str): Below the corpus' inbox.
         state (DocumentModelState): Of the work on it: `dead` is done without success.
         lane (str):
         priority (str): asked for, high, normal or low.
@@ -50,6 +51,7 @@ class DocumentModel:
     """
 
     key: str
+    corpus: str
     path: str
     state: DocumentModelState
     lane: str
@@ -81,6 +83,8 @@ class DocumentModel:
         from ..models.report_model import ReportModel
 
         key = self.key
+
+        corpus = self.corpus
 
         path = self.path
 
@@ -169,6 +173,7 @@ class DocumentModel:
         field_dict.update(
             {
                 "key": key,
+                "corpus": corpus,
                 "path": path,
                 "state": state,
                 "lane": lane,
@@ -205,6 +210,8 @@ class DocumentModel:
 
         d = dict(src_dict)
         key = d.pop("key")
+
+        corpus = d.pop("corpus")
 
         path = d.pop("path")
 
@@ -384,6 +391,7 @@ class DocumentModel:
 
         document_model = cls(
             key=key,
+            corpus=corpus,
             path=path,
             state=state,
             lane=lane,

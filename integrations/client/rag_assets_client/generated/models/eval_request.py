@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
-from ..models.eval_request_corpus import EvalRequestCorpus, check_eval_request_corpus
 from ..types import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ class EvalRequest:
     Attributes:
         queries (list[EvalQuery]):
         top_k (int | Unset):  Default: 10.
-        corpus (EvalRequestCorpus | Unset):  Default: 'bible'.
+        corpus (str | Unset):  Default: 'bible'.
         versions (list[str] | None | Unset):
         language (None | str | Unset):
         hybrid (bool | Unset):  Default: False.
@@ -35,7 +34,7 @@ class EvalRequest:
 
     queries: list[EvalQuery]
     top_k: int | Unset = 10
-    corpus: EvalRequestCorpus | Unset = "bible"
+    corpus: str | Unset = "bible"
     versions: list[str] | None | Unset = UNSET
     language: None | str | Unset = UNSET
     hybrid: bool | Unset = False
@@ -52,9 +51,7 @@ class EvalRequest:
 
         top_k = self.top_k
 
-        corpus: str | Unset = UNSET
-        if not isinstance(self.corpus, Unset):
-            corpus = self.corpus
+        corpus = self.corpus
 
         versions: list[str] | None | Unset
         if isinstance(self.versions, Unset):
@@ -135,12 +132,7 @@ class EvalRequest:
 
         top_k = d.pop("top_k", UNSET)
 
-        _corpus = d.pop("corpus", UNSET)
-        corpus: EvalRequestCorpus | Unset
-        if isinstance(_corpus, Unset):
-            corpus = UNSET
-        else:
-            corpus = check_eval_request_corpus(_corpus)
+        corpus = d.pop("corpus", UNSET)
 
         def _parse_versions(data: object) -> list[str] | None | Unset:
             if data is None:

@@ -5,10 +5,6 @@ from typing import Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
-from ..models.explain_request_corpus import (
-    ExplainRequestCorpus,
-    check_explain_request_corpus,
-)
 from ..models.explain_request_snippet import (
     ExplainRequestSnippet,
     check_explain_request_snippet,
@@ -25,8 +21,8 @@ class ExplainRequest:
     Attributes:
         query (None | str | Unset): What to look for, in words.
         top_k (int | Unset): How many hits. Default: 10.
-        corpus (ExplainRequestCorpus | Unset): What to search. With both, a filter that applies to one of them selects
-            it. Default: 'both'.
+        corpus (str | Unset): What to search: `bible`, a document corpus such as `documents`, or `both`: the Bible and
+            every document corpus, of which a filter for one kind selects it. Default: 'both'.
         versions (list[str] | None | Unset): Only these Bible versions.
         language (None | str | Unset): Only versions and documents of this language, such as pt.
         books (list[str] | None | Unset): Only these books, by USFM code or common name.
@@ -56,7 +52,7 @@ class ExplainRequest:
 
     query: None | str | Unset = UNSET
     top_k: int | Unset = 10
-    corpus: ExplainRequestCorpus | Unset = "both"
+    corpus: str | Unset = "both"
     versions: list[str] | None | Unset = UNSET
     language: None | str | Unset = UNSET
     books: list[str] | None | Unset = UNSET
@@ -86,9 +82,7 @@ class ExplainRequest:
 
         top_k = self.top_k
 
-        corpus: str | Unset = UNSET
-        if not isinstance(self.corpus, Unset):
-            corpus = self.corpus
+        corpus = self.corpus
 
         versions: list[str] | None | Unset
         if isinstance(self.versions, Unset):
@@ -260,12 +254,7 @@ class ExplainRequest:
 
         top_k = d.pop("top_k", UNSET)
 
-        _corpus = d.pop("corpus", UNSET)
-        corpus: ExplainRequestCorpus | Unset
-        if isinstance(_corpus, Unset):
-            corpus = UNSET
-        else:
-            corpus = check_explain_request_corpus(_corpus)
+        corpus = d.pop("corpus", UNSET)
 
         def _parse_versions(data: object) -> list[str] | None | Unset:
             if data is None:

@@ -30,6 +30,7 @@ class ExplainedDocumentHitModel:
 
     Attributes:
         rank (int):
+        document_corpus (str): The document corpus, as `corpus` of a request.
         reference (str): For people: the title, and the page or heading.
         document (str): The document's key.
         title (str):
@@ -51,6 +52,7 @@ class ExplainedDocumentHitModel:
     """
 
     rank: int
+    document_corpus: str
     reference: str
     document: str
     title: str
@@ -72,6 +74,8 @@ class ExplainedDocumentHitModel:
 
     def to_dict(self) -> dict[str, Any]:
         rank = self.rank
+
+        document_corpus = self.document_corpus
 
         reference = self.reference
 
@@ -130,6 +134,7 @@ class ExplainedDocumentHitModel:
         field_dict.update(
             {
                 "rank": rank,
+                "document_corpus": document_corpus,
                 "reference": reference,
                 "document": document,
                 "title": title,
@@ -161,6 +166,8 @@ class ExplainedDocumentHitModel:
 
         d = dict(src_dict)
         rank = d.pop("rank")
+
+        document_corpus = d.pop("document_corpus")
 
         reference = d.pop("reference")
 
@@ -246,6 +253,7 @@ class ExplainedDocumentHitModel:
 
         explained_document_hit_model = cls(
             rank=rank,
+            document_corpus=document_corpus,
             reference=reference,
             document=document,
             title=title,

@@ -5,10 +5,6 @@ from typing import Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
-from ..models.retrieve_request_corpus import (
-    RetrieveRequestCorpus,
-    check_retrieve_request_corpus,
-)
 from ..models.retrieve_request_snippet import (
     RetrieveRequestSnippet,
     check_retrieve_request_snippet,
@@ -25,8 +21,8 @@ class RetrieveRequest:
     Attributes:
         query (None | str | Unset): What to look for, in words.
         top_k (int | Unset): How many hits. Default: 10.
-        corpus (RetrieveRequestCorpus | Unset): What to search. With both, a filter that applies to one of them selects
-            it. Default: 'both'.
+        corpus (str | Unset): What to search: `bible`, a document corpus such as `documents`, or `both`: the Bible and
+            every document corpus, of which a filter for one kind selects it. Default: 'both'.
         versions (list[str] | None | Unset): Only these Bible versions.
         language (None | str | Unset): Only versions and documents of this language, such as pt.
         books (list[str] | None | Unset): Only these books, by USFM code or common name.
@@ -54,7 +50,7 @@ class RetrieveRequest:
 
     query: None | str | Unset = UNSET
     top_k: int | Unset = 10
-    corpus: RetrieveRequestCorpus | Unset = "both"
+    corpus: str | Unset = "both"
     versions: list[str] | None | Unset = UNSET
     language: None | str | Unset = UNSET
     books: list[str] | None | Unset = UNSET
@@ -83,9 +79,7 @@ class RetrieveRequest:
 
         top_k = self.top_k
 
-        corpus: str | Unset = UNSET
-        if not isinstance(self.corpus, Unset):
-            corpus = self.corpus
+        corpus = self.corpus
 
         versions: list[str] | None | Unset
         if isinstance(self.versions, Unset):
@@ -251,12 +245,7 @@ class RetrieveRequest:
 
         top_k = d.pop("top_k", UNSET)
 
-        _corpus = d.pop("corpus", UNSET)
-        corpus: RetrieveRequestCorpus | Unset
-        if isinstance(_corpus, Unset):
-            corpus = UNSET
-        else:
-            corpus = check_retrieve_request_corpus(_corpus)
+        corpus = d.pop("corpus", UNSET)
 
         def _parse_versions(data: object) -> list[str] | None | Unset:
             if data is None:

@@ -18,6 +18,7 @@ def _get_kwargs(
     *,
     state: ListAllStateType0 | None | Unset = UNSET,
     lane: ListAllLaneType0 | None | Unset = UNSET,
+    corpus: None | str | Unset = UNSET,
     limit: int | Unset = 100,
     after: int | Unset = 0,
 ) -> dict[str, Any]:
@@ -41,6 +42,13 @@ def _get_kwargs(
     else:
         json_lane = lane
     params["lane"] = json_lane
+
+    json_corpus: None | str | Unset
+    if isinstance(corpus, Unset):
+        json_corpus = UNSET
+    else:
+        json_corpus = corpus
+    params["corpus"] = json_corpus
 
     params["limit"] = limit
 
@@ -137,6 +145,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     state: ListAllStateType0 | None | Unset = UNSET,
     lane: ListAllLaneType0 | None | Unset = UNSET,
+    corpus: None | str | Unset = UNSET,
     limit: int | Unset = 100,
     after: int | Unset = 0,
 ) -> Response[DocumentList | Problem]:
@@ -147,6 +156,7 @@ def sync_detailed(
     Args:
         state (ListAllStateType0 | None | Unset): Only those in this state.
         lane (ListAllLaneType0 | None | Unset): Only those of this lane.
+        corpus (None | str | Unset): Only those of this document corpus.
         limit (int | Unset): How many. Default: 100.
         after (int | Unset): `next` of the page before this one. Default: 0.
 
@@ -161,6 +171,7 @@ def sync_detailed(
     kwargs = _get_kwargs(
         state=state,
         lane=lane,
+        corpus=corpus,
         limit=limit,
         after=after,
     )
@@ -177,6 +188,7 @@ def sync(
     client: AuthenticatedClient,
     state: ListAllStateType0 | None | Unset = UNSET,
     lane: ListAllLaneType0 | None | Unset = UNSET,
+    corpus: None | str | Unset = UNSET,
     limit: int | Unset = 100,
     after: int | Unset = 0,
 ) -> DocumentList | Problem | None:
@@ -187,6 +199,7 @@ def sync(
     Args:
         state (ListAllStateType0 | None | Unset): Only those in this state.
         lane (ListAllLaneType0 | None | Unset): Only those of this lane.
+        corpus (None | str | Unset): Only those of this document corpus.
         limit (int | Unset): How many. Default: 100.
         after (int | Unset): `next` of the page before this one. Default: 0.
 
@@ -202,6 +215,7 @@ def sync(
         client=client,
         state=state,
         lane=lane,
+        corpus=corpus,
         limit=limit,
         after=after,
     ).parsed
@@ -212,6 +226,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     state: ListAllStateType0 | None | Unset = UNSET,
     lane: ListAllLaneType0 | None | Unset = UNSET,
+    corpus: None | str | Unset = UNSET,
     limit: int | Unset = 100,
     after: int | Unset = 0,
 ) -> Response[DocumentList | Problem]:
@@ -222,6 +237,7 @@ async def asyncio_detailed(
     Args:
         state (ListAllStateType0 | None | Unset): Only those in this state.
         lane (ListAllLaneType0 | None | Unset): Only those of this lane.
+        corpus (None | str | Unset): Only those of this document corpus.
         limit (int | Unset): How many. Default: 100.
         after (int | Unset): `next` of the page before this one. Default: 0.
 
@@ -236,6 +252,7 @@ async def asyncio_detailed(
     kwargs = _get_kwargs(
         state=state,
         lane=lane,
+        corpus=corpus,
         limit=limit,
         after=after,
     )
@@ -250,6 +267,7 @@ async def asyncio(
     client: AuthenticatedClient,
     state: ListAllStateType0 | None | Unset = UNSET,
     lane: ListAllLaneType0 | None | Unset = UNSET,
+    corpus: None | str | Unset = UNSET,
     limit: int | Unset = 100,
     after: int | Unset = 0,
 ) -> DocumentList | Problem | None:
@@ -260,6 +278,7 @@ async def asyncio(
     Args:
         state (ListAllStateType0 | None | Unset): Only those in this state.
         lane (ListAllLaneType0 | None | Unset): Only those of this lane.
+        corpus (None | str | Unset): Only those of this document corpus.
         limit (int | Unset): How many. Default: 100.
         after (int | Unset): `next` of the page before this one. Default: 0.
 
@@ -276,6 +295,7 @@ async def asyncio(
             client=client,
             state=state,
             lane=lane,
+            corpus=corpus,
             limit=limit,
             after=after,
         )

@@ -15,6 +15,7 @@ def _get_kwargs(
     body: str,
     name: str,
     replace: bool | Unset = False,
+    corpus: str | Unset = "documents",
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
 
@@ -23,6 +24,8 @@ def _get_kwargs(
     params["name"] = name
 
     params["replace"] = replace
+
+    params["corpus"] = corpus
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
@@ -135,6 +138,7 @@ def sync_detailed(
     body: str,
     name: str,
     replace: bool | Unset = False,
+    corpus: str | Unset = "documents",
 ) -> Response[Problem | UploadAnswer]:
     """Upload a document
 
@@ -144,6 +148,7 @@ def sync_detailed(
         name (str): Its path below the inbox, such as `reports/2026.pdf`.
         replace (bool | Unset): A file of this name with another content may be replaced. Default:
             False.
+        corpus (str | Unset): The document corpus whose inbox it goes to. Default: 'documents'.
         body (str):
 
     Raises:
@@ -158,6 +163,7 @@ def sync_detailed(
         body=body,
         name=name,
         replace=replace,
+        corpus=corpus,
     )
 
     response = client.get_httpx_client().request(
@@ -173,6 +179,7 @@ def sync(
     body: str,
     name: str,
     replace: bool | Unset = False,
+    corpus: str | Unset = "documents",
 ) -> Problem | UploadAnswer | None:
     """Upload a document
 
@@ -182,6 +189,7 @@ def sync(
         name (str): Its path below the inbox, such as `reports/2026.pdf`.
         replace (bool | Unset): A file of this name with another content may be replaced. Default:
             False.
+        corpus (str | Unset): The document corpus whose inbox it goes to. Default: 'documents'.
         body (str):
 
     Raises:
@@ -197,6 +205,7 @@ def sync(
         body=body,
         name=name,
         replace=replace,
+        corpus=corpus,
     ).parsed
 
 
@@ -206,6 +215,7 @@ async def asyncio_detailed(
     body: str,
     name: str,
     replace: bool | Unset = False,
+    corpus: str | Unset = "documents",
 ) -> Response[Problem | UploadAnswer]:
     """Upload a document
 
@@ -215,6 +225,7 @@ async def asyncio_detailed(
         name (str): Its path below the inbox, such as `reports/2026.pdf`.
         replace (bool | Unset): A file of this name with another content may be replaced. Default:
             False.
+        corpus (str | Unset): The document corpus whose inbox it goes to. Default: 'documents'.
         body (str):
 
     Raises:
@@ -229,6 +240,7 @@ async def asyncio_detailed(
         body=body,
         name=name,
         replace=replace,
+        corpus=corpus,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -242,6 +254,7 @@ async def asyncio(
     body: str,
     name: str,
     replace: bool | Unset = False,
+    corpus: str | Unset = "documents",
 ) -> Problem | UploadAnswer | None:
     """Upload a document
 
@@ -251,6 +264,7 @@ async def asyncio(
         name (str): Its path below the inbox, such as `reports/2026.pdf`.
         replace (bool | Unset): A file of this name with another content may be replaced. Default:
             False.
+        corpus (str | Unset): The document corpus whose inbox it goes to. Default: 'documents'.
         body (str):
 
     Raises:
@@ -267,5 +281,6 @@ async def asyncio(
             body=body,
             name=name,
             replace=replace,
+            corpus=corpus,
         )
     ).parsed

@@ -7,9 +7,6 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.problem import Problem
 from ...models.retrieve_response import RetrieveResponse
-from ...models.retrieve_simply_corpus import (
-    RetrieveSimplyCorpus,
-)
 from ...models.retrieve_simply_snippet import (
     RetrieveSimplySnippet,
 )
@@ -20,7 +17,7 @@ def _get_kwargs(
     *,
     query: None | str | Unset = UNSET,
     top_k: int | Unset = 10,
-    corpus: RetrieveSimplyCorpus | Unset = "both",
+    corpus: str | Unset = "both",
     versions: list[str] | None | Unset = UNSET,
     language: None | str | Unset = UNSET,
     books: list[str] | None | Unset = UNSET,
@@ -50,11 +47,7 @@ def _get_kwargs(
 
     params["top_k"] = top_k
 
-    json_corpus: str | Unset = UNSET
-    if not isinstance(corpus, Unset):
-        json_corpus = corpus
-
-    params["corpus"] = json_corpus
+    params["corpus"] = corpus
 
     json_versions: list[str] | None | Unset
     if isinstance(versions, Unset):
@@ -242,7 +235,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     query: None | str | Unset = UNSET,
     top_k: int | Unset = 10,
-    corpus: RetrieveSimplyCorpus | Unset = "both",
+    corpus: str | Unset = "both",
     versions: list[str] | None | Unset = UNSET,
     language: None | str | Unset = UNSET,
     books: list[str] | None | Unset = UNSET,
@@ -267,8 +260,9 @@ def sync_detailed(
     Args:
         query (None | str | Unset): What to look for, in words.
         top_k (int | Unset): How many hits. Default: 10.
-        corpus (RetrieveSimplyCorpus | Unset): What to search. With both, a filter that applies to
-            one of them selects it. Default: 'both'.
+        corpus (str | Unset): What to search: `bible`, a document corpus such as `documents`, or
+            `both`: the Bible and every document corpus, of which a filter for one kind selects it.
+            Default: 'both'.
         versions (list[str] | None | Unset): Only these Bible versions.
         language (None | str | Unset): Only versions and documents of this language, such as pt.
         books (list[str] | None | Unset): Only these books, by USFM code or common name.
@@ -337,7 +331,7 @@ def sync(
     client: AuthenticatedClient,
     query: None | str | Unset = UNSET,
     top_k: int | Unset = 10,
-    corpus: RetrieveSimplyCorpus | Unset = "both",
+    corpus: str | Unset = "both",
     versions: list[str] | None | Unset = UNSET,
     language: None | str | Unset = UNSET,
     books: list[str] | None | Unset = UNSET,
@@ -362,8 +356,9 @@ def sync(
     Args:
         query (None | str | Unset): What to look for, in words.
         top_k (int | Unset): How many hits. Default: 10.
-        corpus (RetrieveSimplyCorpus | Unset): What to search. With both, a filter that applies to
-            one of them selects it. Default: 'both'.
+        corpus (str | Unset): What to search: `bible`, a document corpus such as `documents`, or
+            `both`: the Bible and every document corpus, of which a filter for one kind selects it.
+            Default: 'both'.
         versions (list[str] | None | Unset): Only these Bible versions.
         language (None | str | Unset): Only versions and documents of this language, such as pt.
         books (list[str] | None | Unset): Only these books, by USFM code or common name.
@@ -427,7 +422,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     query: None | str | Unset = UNSET,
     top_k: int | Unset = 10,
-    corpus: RetrieveSimplyCorpus | Unset = "both",
+    corpus: str | Unset = "both",
     versions: list[str] | None | Unset = UNSET,
     language: None | str | Unset = UNSET,
     books: list[str] | None | Unset = UNSET,
@@ -452,8 +447,9 @@ async def asyncio_detailed(
     Args:
         query (None | str | Unset): What to look for, in words.
         top_k (int | Unset): How many hits. Default: 10.
-        corpus (RetrieveSimplyCorpus | Unset): What to search. With both, a filter that applies to
-            one of them selects it. Default: 'both'.
+        corpus (str | Unset): What to search: `bible`, a document corpus such as `documents`, or
+            `both`: the Bible and every document corpus, of which a filter for one kind selects it.
+            Default: 'both'.
         versions (list[str] | None | Unset): Only these Bible versions.
         language (None | str | Unset): Only versions and documents of this language, such as pt.
         books (list[str] | None | Unset): Only these books, by USFM code or common name.
@@ -520,7 +516,7 @@ async def asyncio(
     client: AuthenticatedClient,
     query: None | str | Unset = UNSET,
     top_k: int | Unset = 10,
-    corpus: RetrieveSimplyCorpus | Unset = "both",
+    corpus: str | Unset = "both",
     versions: list[str] | None | Unset = UNSET,
     language: None | str | Unset = UNSET,
     books: list[str] | None | Unset = UNSET,
@@ -545,8 +541,9 @@ async def asyncio(
     Args:
         query (None | str | Unset): What to look for, in words.
         top_k (int | Unset): How many hits. Default: 10.
-        corpus (RetrieveSimplyCorpus | Unset): What to search. With both, a filter that applies to
-            one of them selects it. Default: 'both'.
+        corpus (str | Unset): What to search: `bible`, a document corpus such as `documents`, or
+            `both`: the Bible and every document corpus, of which a filter for one kind selects it.
+            Default: 'both'.
         versions (list[str] | None | Unset): Only these Bible versions.
         language (None | str | Unset): Only versions and documents of this language, such as pt.
         books (list[str] | None | Unset): Only these books, by USFM code or common name.
