@@ -102,10 +102,16 @@ def find_document(connection: Connection, key: str) -> Document | None:
     return found[0] if found else None
 
 
-def key_of_file(connection: Connection, path: str) -> str | None:
-    """Return the key of the document that a path below the inbox belongs to. Uses its index."""
+def key_of_file(connection: Connection, path: str, *, corpora: Sequence[str] | None) -> str | None:
+    """Return the key of the first document that a path below an inbox belongs to. Uses its index.
+
+    :param corpora: to look in; ``None`` for all.
+    """
     row = connection.execute(
-        "SELECT document_key FROM documents WHERE path = %s AND state <> 'withdrawn'", (path,)
+        "SELECT document_key FROM documents WHERE path = %(path)s AND state <> 'withdrawn'"
+        " AND (%(corpora)s::text[] IS NULL OR corpus = ANY(%(corpora)s))"
+        " ORDER BY document_id LIMIT 1",
+        {"path": path, "corpora": None if corpora is None else list(corpora)},
     ).fetchone()
     return row[0] if row else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 
+from rag_assets.documents.corpora import registered, settings_for
 from rag_assets.documents.inbox.inbox import open_inbox
 from rag_assets.documents.inbox.local import LocalInbox
 from rag_assets.documents.sql.documents import Document, find_document, key_of_file
@@ -19,7 +20,6 @@ from rag_assets.retrieval.explain.stored import (
 from rag_assets.retrieval.request import near_names
 from rag_assets.retrieval.sql.chunks import keys_near
 from rag_assets.retrieval.sql.stored import stored_chunks
-from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.tables import documents_table
 
 
@@ -32,7 +32,7 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
     connection, timeout_ms = context.connection, context.timeout_ms
     named = wanted.key.replace("\0", " ")
     found = find_document(connection, named)
-    if found is None and (key := key_of_file(connection, named)):
+    if found is None and (key := key_of_file(connection, named, corpora=may.document_corpora)):
         wanted, found = replace(wanted, key=key), find_document(connection, key)
     language = found.language if found else None
     of_language = language is not None and may.allows_language(language)
@@ -61,7 +61,7 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
             position=wanted.position,
             document=found,
             passages=passages,
-            unscanned=_unscanned(context.settings, wanted.key, found),
+            unscanned=_unscanned(context, wanted.key, found),
             near=() if found else near_names(wanted.key, near),
             released=served is not None and (found is None or found.corpus in served.corpora),
             release_id=context.served.release_id,
@@ -78,12 +78,15 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
     )
 
 
-def _unscanned(settings: Settings, key: str, known: Document | None) -> bool:
+def _unscanned(context: Context, key: str, known: Document | None) -> bool:
     """Whether the inbox has its file, new or changed since the last scan.
 
     An inbox elsewhere is not asked: it may take long to answer.
     """
     with suppress(RagAssetsError):
+        settings = context.settings
+        if known is not None:
+            settings = settings_for(settings, registered(context.connection, known.corpus))
         inbox = open_inbox(settings)
         if isinstance(inbox, LocalInbox) and (file := inbox.find(known.path if known else key)):
             return known is None or (file.bytes, file.modified) != (known.bytes, known.modified)
