@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -247,6 +248,10 @@ def test_stale_files(ask: Asked, tmp_path: Path) -> None:
             command="rag-assets bible embed EN_SAMPLE")  # fmt: skip
     stopped(ask("EN_FOLDER GEN 1:2"), "not_embedded", "has a folder",
             command="rag-assets bible embed EN_FOLDER")  # fmt: skip
+    shutil.rmtree(tmp_path / "EN_SAMPLE")
+    shutil.copytree(SAMPLES / "EN_SAMPLE", tmp_path / "EN_SAMPLE")
+    (tmp_path / "EN_SAMPLE" / "33-MIC.usfm").write_text("\\id MIC\n\\c 1\n\\v 1 A new one.\n")
+    stopped(ask("EN_SAMPLE JON 3:1", top_k=1), "beyond_candidates", "")
     assert ask(f"EN_SAMPLE {JONAH}").found, "what is in the answer is found"
 
 

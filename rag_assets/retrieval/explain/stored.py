@@ -28,7 +28,7 @@ class VerseFacts:
     :param declared: ``None`` if the version is not loaded; ``has_folder``: in RAG_BIBLES_DIR.
     :param passage: ``None`` if the version has no such verse.
     :param oddity: what the version's reader noted about it; empty for nothing.
-    :param changed: the version's files are others than those that it was loaded from.
+    :param changed: the version's files changed since it was loaded, and have another text here.
     :param in_files: where these files have the verse; empty if they do not, or are not here.
     :param in_setting: whether RAG_ALLOWED_VERSIONS allows it.
     :param pause: of the lane for versions.
@@ -76,7 +76,7 @@ def verse_stopped(facts: VerseFacts) -> Verdict | None:
         reason = "Its vector is that of another text, or was not written by an embedding run."
         return Verdict("stale", reason, embed)
     if facts.changed:
-        reason = f"The files of {facts.code} changed after it was loaded."
+        reason = f"The files of {facts.code} changed after it was loaded, and this verse with them."
         return Verdict("stale", reason, embed)
     if not facts.released:
         reason = f"Version {facts.code} is embedded but not in release {facts.release_id}."
