@@ -19,7 +19,7 @@ SECURE = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
-IMAGE = "registry.example.org/rag_assets:0.1.0"
+IMAGE = "registry.example.org/rag_assets:1.0.0"
 VERSIONS = ("1.31", "1.37")
 """Of Kubernetes, whose schemas are asked."""
 GRPC_HEALTH = ["dagster", "api", "grpc-health-check", "-p"]
