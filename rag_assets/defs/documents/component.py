@@ -69,6 +69,9 @@ class DocumentCorpus(dg.Component, dg.Model, dg.Resolvable):
         str | None,
         Field(None, description="Golden queries, which are asked of this corpus alone."),
     ]
+    space: Annotated[
+        str | None, Field(None, description="Refused: all corpora share the spaces of the settings.")
+    ]
 
     @field_validator("name")
     @classmethod
@@ -79,6 +82,15 @@ class DocumentCorpus(dg.Component, dg.Model, dg.Resolvable):
                 f"letter, and none of {', '.join(sorted(_TAKEN))}"
             )
         return value
+
+    @field_validator("space")
+    @classmethod
+    def _space_is_shared(cls, value: str | None) -> None:
+        if value is not None:
+            raise ValueError(
+                f"a corpus cannot choose its space ({value!r}): a search embeds its query once, for "
+                "all corpora. Remove `space`; the settings name the spaces of all"
+            )
 
     @field_validator("inbox_url")
     @classmethod
