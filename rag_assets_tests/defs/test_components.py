@@ -146,14 +146,18 @@ def test_two_components_cannot_define_one_corpus(
 @pytest.mark.parametrize(
     ("file", "content", "named"),
     [
-        ("defs.yaml", "type: dagster.DefinitionsComponent\nattributes:\n  path: x.py\n", "a DefinitionsComponent"),
+        (
+            "defs.yaml",
+            "type: dagster.DefinitionsComponent\nattributes:\n  path: x.py\n",
+            "a DefinitionsComponent",
+        ),
         ("more.py", "", "other/more.py"),
     ],
 )
 def test_what_is_no_corpus_is_refused_and_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, content: str, named: str
 ) -> None:
-    package = load_from(tmp_path, f"other_{file.split('.')[0]}", monkeypatch)
+    package = load_from(tmp_path, f"other_{Path(file).stem}", monkeypatch)
     (package / "other").mkdir()
     (package / "other" / file).write_text(content)
     with pytest.raises(ConfigurationError, match=f"holds {named}, which would not be loaded"):

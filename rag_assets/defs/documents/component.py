@@ -70,7 +70,8 @@ class DocumentCorpus(dg.Component, dg.Model, dg.Resolvable):
         Field(None, description="Golden queries, which are asked of this corpus alone."),
     ]
     space: Annotated[
-        str | None, Field(None, description="Refused: all corpora share the spaces of the settings.")
+        str | None,
+        Field(None, description="Refused: corpora share the settings' spaces."),
     ]
 
     @field_validator("name")
@@ -88,8 +89,8 @@ class DocumentCorpus(dg.Component, dg.Model, dg.Resolvable):
     def _space_is_shared(cls, value: str | None) -> None:
         if value is not None:
             raise ValueError(
-                f"a corpus cannot choose its space ({value!r}): a search embeds its query once, for "
-                "all corpora. Remove `space`; the settings name the spaces of all"
+                f"a corpus cannot choose its space ({value!r}): a search embeds its query once "
+                "for all. Remove `space`; the settings name the spaces of all"
             )
 
     @field_validator("inbox_url")
