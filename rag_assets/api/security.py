@@ -31,6 +31,7 @@ from rag_assets.postgres.rate_limit import Pace
 from rag_assets.retrieval.confinement import EVERYTHING, Confinement
 from rag_assets.settings.loopback import is_loopback
 
+_HOW_TO_GIVE_A_KEY = "Authorization: Bearer rag_…, or X-API-Key"
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `rag-assets keys create`.")
 _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same in a header.")
 _REMEMBERED = 1000
@@ -141,10 +142,8 @@ class Guard:
         presented = bearer.credentials if bearer else await _HEADER(request)
         if presented is None:
             if not await keyring.is_open(service):
-                raise _unauthorised(
-                    "give an API key: Authorization: Bearer rag_…, or X-API-Key "
-                    "(`rag-assets keys create`)"
-                )
+                how = getattr(request.state, "how_to_give_a_key", _HOW_TO_GIVE_A_KEY)
+                raise _unauthorised(f"give an API key: {how} (`rag-assets keys create`)")
             request.state.confinement = EVERYTHING
         else:
             await self._check_key(request, service, keyring, presented)

@@ -95,7 +95,11 @@ def explain_command(
         return
     _show(found)
     if settings.rag_rerank_url is not None:
-        out.print("[dim]The ranks are those before the cross-encoder of RAG_RERANK_URL.[/dim]")
+        out.print(
+            "[dim]The ranks, and what is found, are those before the cross-encoder of "
+            f"RAG_RERANK_URL: --top-k {settings.rag_rerank_candidates} explains all it is given."
+            "[/dim]"
+        )
 
 
 def _show(found: Explanation) -> None:

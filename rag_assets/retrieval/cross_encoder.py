@@ -139,7 +139,10 @@ class CrossEncoder:
         except Exception as error:  # a user's answer never depends on it
             raise _FailedError("unavailable", f"no answer: {type(error).__name__}") from None
         if answer.status_code != 200:
-            raise _FailedError(_refused(answer.status_code), f"status {answer.status_code}")
+            raise _FailedError(
+                _refused(answer.status_code),
+                f"status {answer.status_code}{_hint(self._settings, answer.status_code)}",
+            )
         try:
             return read_scores(self._settings.rag_rerank_api, answer.json(), len(texts))
         except Exception:  # whatever it answered; its words may be the passages'
@@ -185,6 +188,15 @@ def read_scores(api: RerankApi, answer: Any, count: int) -> list[float]:
     if len(results) != count:
         raise ValueError("results")
     return [scores[place] for place in range(count)]
+
+
+def _hint(settings: Settings, status: int) -> str:
+    """What the settings lack, if that may be why the server refuses. Pure."""
+    if status in (401, 403) and settings.rag_rerank_api_key is None:
+        return ": set RAG_RERANK_API_KEY"
+    if status in (400, 422) and settings.rag_rerank_api != "tei" and not settings.rag_rerank_model:
+        return ": set RAG_RERANK_MODEL"
+    return ""
 
 
 def _refused(status: int) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -133,6 +134,9 @@ def test_what_is_in_the_answer_is_found_in_each_step(ask: Asked) -> None:
     assert ask("manual.pdf", MANUAL[1]).reference == "manual.pdf"
     assert ask("manual.pdf", MANUAL[1]).found
     assert ask("manual.pdf#2", MANUAL[1]).found
+    assert ask("manual.pdf.md#2", MANUAL[1]).reference == "manual.pdf#2", "by its path"
+    for as_listed in (f"{JONAH} EN_SAMPLE", f"{JONAH} (EN_SAMPLE)"):
+        assert ask(as_listed).reference == f"EN_SAMPLE {JONAH}"
 
 
 def test_of_a_verse_in_several_versions_the_one_that_came_furthest_is_first(ask: Asked) -> None:
@@ -244,7 +248,23 @@ def test_stale_files(ask: Asked, tmp_path: Path) -> None:
             command="rag-assets bible embed EN_SAMPLE")  # fmt: skip
     stopped(ask("EN_FOLDER GEN 1:2"), "not_embedded", "has a folder",
             command="rag-assets bible embed EN_FOLDER")  # fmt: skip
+    shutil.rmtree(tmp_path / "EN_SAMPLE")
+    shutil.copytree(SAMPLES / "EN_SAMPLE", tmp_path / "EN_SAMPLE")
+    (tmp_path / "EN_SAMPLE" / "33-MIC.usfm").write_text("\\id MIC\n\\c 1\n\\v 1 A new one.\n")
+    stopped(ask("EN_SAMPLE JON 3:1", top_k=1), "beyond_candidates", "")
     assert ask(f"EN_SAMPLE {JONAH}").found, "what is in the answer is found"
+
+
+def test_a_file_that_was_not_scanned(ask: Asked, tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "inbox" / "new.md").write_text("# New")
+    (tmp_path / "outside.md").write_text("# Outside")
+    update = {"rag_documents_url": str(tmp_path / "inbox")}
+    ask.settings = ask.settings.model_copy(update=update)
+    stopped(ask("new.md"), "not_embedded", "no scan", command="rag-assets documents scan")
+    (tmp_path / "inbox" / "manual.pdf.md").write_text("# Another manual")
+    stopped(ask("manual.pdf", top_k=1), "stale", "no scan", command="rag-assets documents scan")
+    assert ask("../outside.md").verdict.stage == "not_in_source"
 
 
 def test_not_in_the_release(ask: Asked, connection: Connection) -> None:
@@ -313,7 +333,9 @@ def test_beyond_the_candidates(ask: Asked) -> None:
     stopped(near, "beyond_candidates", command=f"{command} {near.ranks.exact}")
     version, book, *_ = far.passage.split()
     stopped(far, "beyond_candidates",
-            command=f"{command} 2 --version {version} --book {book}")  # fmt: skip
+            command=f"{command} 100 --version {version} --book {book}")  # fmt: skip
+    strict = {"top_k": 2, "corpus": "bible", "min_score": 0.9}
+    assert "--min-score" not in ask("EN_SAMPLE JON 2:1", **strict).verdict.command
 
 
 def every_verse() -> list[str]:
@@ -349,7 +371,7 @@ def test_under_min_score(ask: Asked) -> None:
 def test_below_the_last_hit(ask: Asked) -> None:
     found = ask("EN_SAMPLE JON 2:1", top_k=1, hybrid=True)
     rank = found.ranks.grouped
-    stopped(found, "beyond_top_k", f"candidate {rank}", "1 hits",
+    stopped(found, "beyond_top_k", f"candidate {rank}", "1 hit.",
             command=f"rag-assets search '{FISH}' --top-k {rank} --hybrid")  # fmt: skip
 
 
@@ -378,8 +400,9 @@ def test_grouped_under_another_hit(ask: Asked) -> None:
          ("PT_SAMPLE JON 9:9", "JON 1:1", "carta.md#9")),
         (Confinement(versions=("PT_*",)), ("EN_RAW GEN 1:1", "EN_NONE GEN 1:1", "carta.md",
           "none.pdf"), ("PT_SAMPLE JON 9:9", "JON 9:9")),
-        (Confinement(corpora=("documents",)), ("JON 1:1", "JON 9:9", "EN_SAMPLE JON 1:1"),
-         ("none.pdf", "manual.pdf#9")),
+        (Confinement(corpora=("documents",)), ("JON 1:1", "JON 9:9", "EN_SAMPLE JON 1:1",
+          "none.pdf"), ("manual.pdf#9",)),
+        (Confinement(corpora=("bible", "others")), ("manual.pdf", "manual.pdf.md", "none.pdf"), ()),
     ],
 )  # fmt: skip
 def test_outside_the_scope_of_the_key(
@@ -402,6 +425,7 @@ def test_an_expectation_that_cannot_be_read_is_refused(ask: Asked) -> None:
     for expect, kind in (
         ("Jonnah 1:17", "unknown-book"),
         ("EN_SAMPLE Jonah", "bad-reference"),
+        (" ", "bad-reference"),
         ("Jonah 1", "not-one-verse"),
         ("Jonah 1:1-3", "not-one-verse"),
     ):

@@ -266,4 +266,6 @@ def test_standard_input_needs_a_key_where_the_api_does(guarded: tuple[Database, 
         async with over_stdio(guarded[0], "") as client:
             return await refused(client, "list_corpus")
 
-    assert asyncio.run(use())["type"] == "urn:rag-assets:problem:unauthorised"
+    problem = asyncio.run(use())
+    assert problem["type"] == "urn:rag-assets:problem:unauthorised"
+    assert "RAG_MCP_API_KEY" in problem["detail"]

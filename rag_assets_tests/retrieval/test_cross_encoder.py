@@ -135,6 +135,10 @@ def test_wrong_settings_never_fail_a_search(emulator: Emulator) -> None:
         assert order == [hit.usfm for hit in HITS]
         assert done is not None
         assert done.outcome == outcome
+    for missing, status in (("rag_rerank_api_key", 401), ("rag_rerank_model", 400)):
+        _, done = ranked(settings_of(emulator, **{missing: None}))
+        assert done is not None
+        assert done.detail == f"status {status}: set {missing.upper()}"
     for wrong in ({"rag_rerank_api_key": "kéy\n"}, {"rag_rerank_api": "tei"}):
         assert ranked(settings_of(emulator, **wrong))[0] == [hit.usfm for hit in HITS]
     for address in ("http://[/rerank", "127.0.0.1:80/rerank", "ftp://host/rerank"):

@@ -31,5 +31,6 @@ def _request(app: FastAPI, settings: Settings) -> Request:
     ids.request_id.set(ids.choose(None))
     key = settings.rag_mcp_api_key
     headers = [] if key is None else [(b"x-api-key", key.get_secret_value().encode())]
-    scope = {"type": "http", "app": app, "headers": headers, "state": {}}
+    state = {"how_to_give_a_key": "RAG_MCP_API_KEY"}
+    scope = {"type": "http", "app": app, "headers": headers, "state": state}
     return Request(scope)

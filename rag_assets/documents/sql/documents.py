@@ -102,6 +102,20 @@ def find_document(connection: Connection, key: str) -> Document | None:
     return found[0] if found else None
 
 
+def key_of_file(connection: Connection, path: str, *, corpora: Sequence[str] | None) -> str | None:
+    """Return the key of the first document that a path below an inbox belongs to. Uses its index.
+
+    :param corpora: to look in; ``None`` for all.
+    """
+    row = connection.execute(
+        "SELECT document_key FROM documents WHERE path = %(path)s AND state <> 'withdrawn'"
+        " AND (%(corpora)s::text[] IS NULL OR corpus = ANY(%(corpora)s))"
+        " ORDER BY document_id LIMIT 1",
+        {"path": path, "corpora": None if corpora is None else list(corpora)},
+    ).fetchone()
+    return row[0] if row else None
+
+
 def find_documents(connection: Connection, keys: Sequence[str]) -> tuple[Document, ...]:
     """Return the documents with these keys, in the order of arrival. Uses the unique index."""
     return fetch_all(

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from rag_assets.documents.sql.documents import find_document
+from contextlib import suppress
+from dataclasses import replace
+
+from rag_assets.documents.corpora import registered, settings_for
+from rag_assets.documents.inbox.inbox import open_inbox
+from rag_assets.documents.inbox.local import LocalInbox
+from rag_assets.documents.sql.documents import Document, find_document, key_of_file
 from rag_assets.documents.sql.lanes import paused_lanes
+from rag_assets.errors import RagAssetsError
 from rag_assets.retrieval.explain.expectation import Context, ExpectedDocument, Passage
 from rag_assets.retrieval.explain.stored import (
     OUTSIDE_KEY_SCOPE,
@@ -17,16 +24,19 @@ from rag_assets.vectors.sql.tables import documents_table
 
 
 def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
-    """The document, or the passage of it that is asked for.
+    """The document, by its key or its path below the inbox, or the passage of it.
 
     :raises RequestError: there is no such document, and its name looks like that of a verse.
     """
     may = context.request.confinement
     connection, timeout_ms = context.connection, context.timeout_ms
-    found = find_document(connection, wanted.key.replace("\0", " "))
+    named = wanted.key.replace("\0", " ")
+    found = find_document(connection, named)
+    if found is None and (key := key_of_file(connection, named, corpora=may.document_corpora)):
+        wanted, found = replace(wanted, key=key), find_document(connection, key)
     language = found.language if found else None
     of_language = language is not None and may.allows_language(language)
-    of_corpus = may.document_corpora != () if found is None else may.allows_corpus(found.corpus)
+    of_corpus = may.allows_corpus(found.corpus) if found else may.document_corpora is None
     if not of_corpus or not (may.languages is None or of_language):
         return Passage(wanted.asked, wanted.asked, "documents", (), {}, lambda: OUTSIDE_KEY_SCOPE)
     if found is None and wanted.doubt is not None:
@@ -51,6 +61,7 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
             position=wanted.position,
             document=found,
             passages=passages,
+            unscanned=_unscanned(context, wanted.key, found),
             near=() if found else near_names(wanted.key, near),
             released=served is not None and (found is None or found.corpus in served.corpora),
             release_id=context.served.release_id,
@@ -65,3 +76,18 @@ def passage_of_document(context: Context, wanted: ExpectedDocument) -> Passage:
         {"documents": (wanted.key,)},
         lambda: document_stopped(facts()),
     )
+
+
+def _unscanned(context: Context, key: str, known: Document | None) -> bool:
+    """Whether the inbox has its file, new or changed since the last scan.
+
+    An inbox elsewhere is not asked: it may take long to answer.
+    """
+    with suppress(RagAssetsError):
+        settings = context.settings
+        if known is not None:
+            settings = settings_for(settings, registered(context.connection, known.corpus))
+        inbox = open_inbox(settings)
+        if isinstance(inbox, LocalInbox) and (file := inbox.find(known.path if known else key)):
+            return known is None or (file.bytes, file.modified) != (known.bytes, known.modified)
+    return False

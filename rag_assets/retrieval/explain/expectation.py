@@ -17,7 +17,9 @@ from rag_assets.retrieval.request import SearchRequest
 from rag_assets.settings.model import Settings
 from rag_assets.vectors.sql.tables import Corpus
 
-_IN_VERSION = re.compile(r"\s*(?P<version>[A-Z]{2,3}_[A-Z0-9_]+)\s+(?P<reference>.+)", re.DOTALL)
+_VERSION = r"(?P<version>[A-Z]{2,3}_[A-Z0-9_]+)"
+_IN_VERSION = re.compile(rf"\s*{_VERSION}\s+(?P<reference>.+)", re.DOTALL)
+_AS_HITS_NAME_IT = re.compile(rf"\s*(?P<reference>.*[0-9])\s+\(?{_VERSION}\)?\s*", re.DOTALL)
 _PASSAGE = re.compile(r"(?P<key>.+)#(?P<position>[1-9][0-9]{0,8})", re.DOTALL)
 _LIKE_A_REFERENCE = re.compile(r"\s*[^/]*\D[\s.]*\d{1,3}[:.,]\d{1,3}\s*")
 
@@ -87,9 +89,15 @@ class Passage:
 def expectation(asked: str) -> ExpectedVerse | ExpectedDocument:
     """Read ``Jonah 1:17``, ``EN_SAMPLE Jonah 1:17``, ``manual.pdf`` or ``manual.pdf#2``.
 
-    :raises RequestError: it names a version and no verse, or a chapter or several verses.
+    ``Jonah 1:17 EN_SAMPLE`` and ``Jonah 1:17 (EN_SAMPLE)``, as hits are listed, are read, too.
+
+    :raises RequestError: it is empty, names a version and no verse, a chapter or several verses.
     """
-    if found := _IN_VERSION.fullmatch(asked):
+    if not asked.strip():
+        raise RequestError(
+            "bad-reference", "expect", "what is expected is empty: give a verse or a document's key"
+        )
+    if found := _IN_VERSION.fullmatch(asked) or _AS_HITS_NAME_IT.fullmatch(asked):
         return _verse(asked, found["reference"], found["version"])
     doubt = None
     try:

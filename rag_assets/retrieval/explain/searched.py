@@ -13,6 +13,7 @@ from rag_assets.retrieval.hits import Hit
 from rag_assets.retrieval.request import MAX_TEXT_DEPTH, MAX_TOP_K, SearchRequest
 from rag_assets.retrieval.search import Trace
 from rag_assets.vectors.search_plan import SearchPlan, candidates_for
+from rag_assets.visible import count
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Searched:
         members = ranked.groups[rank - 1]
         if rank > request.top_k:
             deeper = replace(request, top_k=min(rank, MAX_TOP_K))
-            reason = f"It is candidate {rank}, and the search returns {request.top_k} hits."
+            shown = count(request.top_k, "hit")
+            reason = f"It is candidate {rank}, and the search returns {shown}."
             return Verdict("beyond_top_k", reason, command_of(deeper))
         if members[0] != key and len(passage.ids) == 1:
             leader = _name(ranked.hits[rank - 1])
@@ -132,11 +134,14 @@ def _missed(searched: Searched, row: int, passage: Passage) -> Verdict:
 
 def _other(request: SearchRequest, standing: Standing, row: int, passage: Passage) -> SearchRequest:
     """A request that finds it: with words, with more hits or, failing that, with a filter."""
-    if not request.hybrid and standing.text.get(row, MAX_TEXT_DEPTH) <= TEXT_DEPTH:
+    exact, words = standing.exact[row], standing.text.get(row, MAX_TEXT_DEPTH)
+    if request.min_score is not None and standing.similarities[row] < request.min_score:
+        request = replace(request, min_score=None)
+    if not request.hybrid and words <= (TEXT_DEPTH if exact > MAX_TOP_K else request.top_k):
         return replace(request, hybrid=True)
-    if request.top_k < standing.exact[row] <= MAX_TOP_K:
-        return replace(request, top_k=standing.exact[row])
-    return replace(request, corpus="both", **passage.narrow)
+    if request.top_k < exact <= MAX_TOP_K:
+        return replace(request, top_k=exact)
+    return replace(request, corpus="both", top_k=MAX_TOP_K, **passage.narrow)
 
 
 def _name(hit: Hit) -> str:

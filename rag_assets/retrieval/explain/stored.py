@@ -28,7 +28,7 @@ class VerseFacts:
     :param declared: ``None`` if the version is not loaded; ``has_folder``: in RAG_BIBLES_DIR.
     :param passage: ``None`` if the version has no such verse.
     :param oddity: what the version's reader noted about it; empty for nothing.
-    :param changed: the version's files are others than those that it was loaded from.
+    :param changed: the version's files changed since it was loaded, and have another text here.
     :param in_files: where these files have the verse; empty if they do not, or are not here.
     :param in_setting: whether RAG_ALLOWED_VERSIONS allows it.
     :param pause: of the lane for versions.
@@ -76,7 +76,7 @@ def verse_stopped(facts: VerseFacts) -> Verdict | None:
         reason = "Its vector is that of another text, or was not written by an embedding run."
         return Verdict("stale", reason, embed)
     if facts.changed:
-        reason = f"The files of {facts.code} changed after it was loaded."
+        reason = f"The files of {facts.code} changed after it was loaded, and this verse with them."
         return Verdict("stale", reason, embed)
     if not facts.released:
         reason = f"Version {facts.code} is embedded but not in release {facts.release_id}."
@@ -119,6 +119,7 @@ class DocumentFacts:
 
     :param document: ``None`` if there is none with this key.
     :param passages: of all positions, or of the one that is asked for.
+    :param unscanned: its file in the inbox is new, or changed, since the last scan.
     :param near: similar keys of other documents.
     :param released: whether the release searches documents.
     """
@@ -127,6 +128,7 @@ class DocumentFacts:
     position: int | None
     document: Document | None
     passages: Sequence[StoredPassage]
+    unscanned: bool
     near: Sequence[str]
     released: bool
     release_id: int
@@ -137,6 +139,10 @@ def document_stopped(facts: DocumentFacts) -> Verdict | None:
     """Where a document stopped before it could be searched; ``None`` if it can be."""
     found, key = facts.document, visible(shlex.quote(facts.key))
     show = f"rag-assets documents show {key}"
+    scan, later = "rag-assets documents scan", "a file that was just written waits for the next one"
+    if found is None and facts.unscanned:
+        reason = f"Its file is in the inbox, and no scan has taken it in; {later}."
+        return Verdict("not_embedded", reason, scan)
     if found is None:
         near = f" Similar: {', '.join(facts.near)}." if facts.near else ""
         reason = f"No document with this key was ever in the inbox.{near}"
@@ -145,7 +151,8 @@ def document_stopped(facts: DocumentFacts) -> Verdict | None:
     if found.withdrawn_by == "inbox":
         return Verdict("not_in_source", "Its file is no longer in the inbox.", add)
     if found.withdrawn_by == "command":
-        return Verdict("refused_by_policy", "An operator withdrew it from search.", add)
+        reason = "An operator withdrew it from search; adding its file again restores it."
+        return Verdict("refused_by_policy", reason, add)
     if not any(passage.embedded for passage in facts.passages):
         if found.state == "ready" and not facts.passages:
             reason = f"It has {found.chunks or 0} passages, and none at {facts.position}."
@@ -156,6 +163,9 @@ def document_stopped(facts: DocumentFacts) -> Verdict | None:
         reason = "Its file changed; searches use its previous text until it is processed again. "
         why, command = _unprocessed(facts, found, key)
         return Verdict("stale", reason + why, command)
+    if facts.unscanned:
+        reason = f"Its file changed, and no scan has taken that in; {later}."
+        return Verdict("stale", reason, scan)
     if not any(passage.current for passage in facts.passages):
         reason = "Its vector is that of another text, or was not written by an embedding run."
         return Verdict("stale", reason, "rag-assets audit --repair")

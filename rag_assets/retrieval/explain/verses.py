@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from rag_assets.bible.fingerprint import folder_hash
 from rag_assets.bible.limits import reading_limits
 from rag_assets.bible.locate import lines_of
+from rag_assets.bible.sandbox import read_version
 from rag_assets.bible.sql.oddities import stored_oddities
 from rag_assets.documents.sql.lanes import paused_lanes
+from rag_assets.embedding.batching import text_hash
 from rag_assets.errors import CorpusError
 from rag_assets.lanes import BIBLE_LANE
 from rag_assets.retrieval.confinement import EVERYTHING
@@ -111,6 +114,8 @@ def _facts(
             key = wanted.book, wanted.chapter, wanted.verse
             at = lines_of(folder, {key}, most_bytes=most_bytes).get(key)
             in_files = f"{at.file}, line {at.line}" if at else ""
+        if changed and row is not None:
+            changed = _text_hash(context, folder, wanted) != row.text_hash
     allowed = context.settings.allowed_versions()
     return VerseFacts(
         reference=wanted.name,
@@ -127,6 +132,20 @@ def _facts(
         release_id=context.served.release_id,
         pause=paused_lanes(context.connection).get(BIBLE_LANE),
     )
+
+
+def _text_hash(context: Context, folder: Path, wanted: ExpectedVerse) -> bytes | None:
+    """Of the verse as the files have it now; ``None`` if they do not.
+
+    :raises CorpusError: they cannot be read.
+    """
+    read = read_version(folder, reading_limits(context.settings)).bible
+    for verse in read.verses:
+        if (verse.book, verse.chapter) == (wanted.book, wanted.chapter) and (
+            verse.verse <= wanted.verse <= verse.verse_end
+        ):
+            return text_hash(verse.text)
+    return None
 
 
 def _oddity(context: Context, code: str, wanted: ExpectedVerse) -> str:

@@ -45,6 +45,7 @@ class StoredPassage:
     current: bool
     refusal: str | None
     batch: int | None
+    text_hash: bytes
 
 
 def declared_versions(connection: Connection, *, timeout_ms: int = 0) -> dict[str, DeclaredVersion]:
@@ -85,7 +86,7 @@ def stored_verses(
                (SELECT message FROM embedding_failures f
                  WHERE f.space_id = %(space)s AND f.verse_id = p.verse_id
                    AND f.text_hash = p.text_hash) AS refusal,
-               {batch}
+               {batch}, p.text_hash
           FROM bible_versions v JOIN verses p USING (version_code)
           LEFT JOIN {table} e ON e.verse_id = p.verse_id
          WHERE p.book = %(book)s AND p.chapter = %(chapter)s
@@ -108,7 +109,7 @@ def stored_chunks(
         """
         SELECT p.chunk_id AS id, p.position::text AS place, e.chunk_id IS NOT NULL AS embedded,
                coalesce(e.text_hash = p.text_hash AND NOT e.unverified, false) AS current,
-               NULL AS refusal, {batch}
+               NULL AS refusal, {batch}, p.text_hash
           FROM document_chunks p LEFT JOIN {table} e ON e.chunk_id = p.chunk_id
          WHERE p.document_id = %(document)s ORDER BY p.position
         """
