@@ -33,9 +33,10 @@ def corpora_definitions() -> tuple[dg.Definitions, tuple[str, ...]]:
     with warnings.catch_warnings():  # of Dagster's own, which is pinned
         warnings.filterwarnings("ignore", message="`parse_obj_as` is deprecated")
         warnings.simplefilter("ignore", dg.BetaWarning)
-        components = tree.get_all_components(of_type=dg.Component)
-    _only_corpora(tree.defs_module_path, components)
-    added = [one for one in components if isinstance(one, DocumentCorpus)]
+        added = tree.get_all_components(of_type=DocumentCorpus)
+        # Only to find the others: it lists corpora more than once.
+        everything = tree.get_all_components(of_type=dg.Component)  # type: ignore[type-abstract]
+    _only_corpora(tree.defs_module_path, everything)
     options = [CorpusOptions(DOCUMENTS), *(component.options for component in added)]
     names = tuple(one.corpus for one in options)
     if twice := sorted({name for name in names if names.count(name) > 1}):
