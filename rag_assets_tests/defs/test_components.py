@@ -143,6 +143,37 @@ def test_two_components_cannot_define_one_corpus(
         corpora.corpora_definitions()
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "named"),
+    [
+        (
+            "defs.yaml",
+            "type: dagster.DefinitionsComponent\nattributes:\n  path: x.py\n",
+            "a DefinitionsComponent",
+        ),
+        ("more.py", "", "other/more.py"),
+    ],
+)
+def test_what_is_no_corpus_is_refused_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, content: str, named: str
+) -> None:
+    package = load_from(tmp_path, f"other_{Path(file).stem}", monkeypatch)
+    (package / "other").mkdir()
+    (package / "other" / file).write_text(content)
+    with pytest.raises(ConfigurationError, match=f"holds {named}, which would not be loaded"):
+        corpora.corpora_definitions()
+
+
+def test_a_space_in_the_yaml_is_refused_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = load_from(tmp_path, "with_a_space", monkeypatch)
+    declare(package, "handbook", "name: handbook\ninbox_url: there\nspace: large")
+    with pytest.raises(Exception, match="Error while loading component") as error:
+        corpora.corpora_definitions()
+    assert "cannot choose its space ('large')" in str(error.value.__cause__)
+
+
 @pytest.mark.parametrize("name", ["bible", "both", "documents", "document", "Handbook", "a-b", ""])
 def test_a_name_that_is_taken_or_no_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="cannot name a corpus"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rag_assets.documents.sql.corpora import CorpusOptions, register_corpus
 from rag_assets.index.quality import QUALITY_CHECK, Quality, measure_quality
 from rag_assets.postgres.database import Database
 from rag_assets.progress import Silent
@@ -88,6 +89,19 @@ def test_golden_queries_are_asked_by_vectors_and_by_both(
 def test_without_a_file_nothing_is_asked(database: Database, settings: Settings) -> None:
     without = settings.model_copy(update={"rag_golden_queries": None})
     assert measure_quality(database, without, run_id="run", progress=Silent()) is None
+
+
+def test_the_golden_file_of_a_corpus_is_asked_of_it_alone(
+    database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    """The verse would be found, but is not in the corpus."""
+    folder = tmp_path / "handbook"
+    folder.mkdir()
+    golden = write(folder, 'text = "my shepherd"\nexpected = ["GEN 1:41"]')
+    with database.connect(autocommit=True) as connection:
+        register_corpus(connection, CorpusOptions("handbook", "there", golden_file=str(golden)))
+    quality = measured(database, settings.model_copy(update={"rag_golden_queries": None}))
+    assert (quality.asked, quality.left_out) == (0, 1)
 
 
 def reasons(floor: float | None, **figures: float) -> list[Reason]:

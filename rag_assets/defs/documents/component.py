@@ -69,6 +69,10 @@ class DocumentCorpus(dg.Component, dg.Model, dg.Resolvable):
         str | None,
         Field(None, description="Golden queries, which are asked of this corpus alone."),
     ]
+    space: Annotated[
+        str | None,
+        Field(None, description="Refused: corpora share the settings' spaces."),
+    ]
 
     @field_validator("name")
     @classmethod
@@ -79,6 +83,15 @@ class DocumentCorpus(dg.Component, dg.Model, dg.Resolvable):
                 f"letter, and none of {', '.join(sorted(_TAKEN))}"
             )
         return value
+
+    @field_validator("space")
+    @classmethod
+    def _space_is_shared(cls, value: str | None) -> None:
+        if value is not None:
+            raise ValueError(
+                f"a corpus cannot choose its space ({value!r}): a search embeds its query once "
+                "for all. Remove `space`; the settings name the spaces of all"
+            )
 
     @field_validator("inbox_url")
     @classmethod
