@@ -27,7 +27,8 @@ def cli() -> str:
 
 def _commands(command: Any, path: tuple[str, ...]) -> Iterator[str]:
     yield f"\n{'#' * min(len(path) + 1, 4)} {' '.join(path)}\n"
-    yield re.sub(r"(?m)^ {4}", "", command.help or "").strip()
+    words = re.sub(r"(?m)^ {4}", "", command.help or "").strip()
+    yield re.sub(r"\bdocs/([\w-]+)\.md", r"[\1](../\1.md)", words)
     rows = [_parameter(one) for one in command.params if not getattr(one, "hidden", False)]
     if rows:
         yield "\n| parameter | default | what |\n|---|---|---|"
