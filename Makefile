@@ -61,13 +61,13 @@ bench: $(VENV)/.installed-dev .venv-peers/.installed ## the benchmark table, our
 	@$(BIN)/python -m benchmarks.operations
 	@$(BIN)/python -m benchmarks.relevance
 
-# Two at a time: each waits for its own servers for most of it. The soak judges errors: alone.
+# Four at a time, the longest first: each waits for its own servers for most of it. The soak judges errors: alone.
 bench-smoke: $(VENV)/.installed-dev ## each benchmark once, small, without the others
 	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target $(SMOKES)
 	@$(BIN)/python -m benchmarks.retrieve.soak --minutes 0.1
 
-SMOKES := $(addprefix smoke-,documents retrieve bible_embeddings batches operations index documents.scan \
-	documents.extraction codes plans thirty fidelity fidelity.bibles relevance release)
+SMOKES := $(addprefix smoke-,release documents retrieve bible_embeddings batches operations index documents.scan \
+	documents.extraction codes plans thirty fidelity fidelity.bibles relevance)
 .PHONY: $(SMOKES)
 $(SMOKES): smoke-%:
 	@$(BIN)/python -m benchmarks.$* --smoke

