@@ -76,7 +76,8 @@ def measure_text_weights(
     """Measure what words should count, and record it for the next release.
 
     Measured again only once the languages or the model change: what decides is how well one knows
-    the other. The queries' vectors are those of their verses, so nothing is paid for.
+    the other. A language with too few verses is measured until it has enough. The queries' vectors
+    are those of their verses, so nothing is paid for.
 
     :returns: ``None`` if RAG_TEXT_WEIGHT says it, or all versions are in one language.
     """
@@ -98,7 +99,9 @@ def measure_text_weights(
             progress.say(f"measuring what words count, with {len(pairs)} pairs of versions")
             scores = scores_of(connection, settings, served, pairs)
         weights = weights_of(scores, tags)
-        record_weights(connection, table, weights, languages=languages, run_id=run_id)
+        # One with too few verses to judge by is measured again with the next release.
+        judged = {primary(tags[pair.version]) for pair in scores}
+        record_weights(connection, table, weights, languages=judged, run_id=run_id)
     ndcg = {pair: {w: mean(of) for w, of in one.items()} for pair, one in scores.items()}
     return TextWeights(weights, ndcg)
 

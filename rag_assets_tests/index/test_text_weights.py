@@ -27,7 +27,13 @@ from rag_assets.vectors.sql.nearest import prepare_connection
 from rag_assets_tests.conftest import MakeSettings
 from rag_assets_tests.corpora import ALLOWED, load_version, sentences
 from rag_assets_tests.index.corpus import republish
-from rag_assets_tests.release.corpus import check, index, release_corpus, release_settings
+from rag_assets_tests.release.corpus import (
+    check,
+    embed,
+    index,
+    release_corpus,
+    release_settings,
+)
 from rag_assets_tests.vectors.vectors import space_of
 
 
@@ -73,6 +79,22 @@ def test_verses_come_from_the_two_largest_other_languages_and_from_the_same() ->
     assert found[3:5] == ["EN_A → PT_A", "FR_A → PT_A"]
     assert len(found) == 9
     assert pairs_of({"EN_A": 9, "EN_B": 9}, {"EN_A": "en", "EN_B": "en"}) == ()
+
+
+def test_a_language_with_too_few_verses_is_measured_again_once_it_has_enough(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    settings = release_settings(make_settings)
+    for count in (40, 160):
+        for code, language in (("EN_A", "en"), ("PT_A", "pt")):
+            texts = sentences(count, word=code)
+            load_version(database, code, texts, replace(ALLOWED, language=language))
+            embed(database, settings, code)
+        check(database, settings, "EN_A", "PT_A")
+        index(database, settings)
+        measured = measure_text_weights(database, settings, run_id="run", progress=Silent())
+        assert measured is not None
+        assert (measured.ndcg != {}) is (count == 160)
 
 
 def test_a_release_takes_the_weight_of_a_language_that_its_model_does_not_know(
